@@ -1,0 +1,37 @@
+"""The embedded default corpus: made once from the text that comes with the `eld` package, kept in the user's cache."""
+
+import os
+from pathlib import Path
+
+from varietas.data import embedded, tokenizer
+from varietas.data.prepare import prepare
+from varietas.data.read import Document
+
+ALPHA = 0.3  # how the tokenizer samples languages
+VERSION = 1  # raise when the same text would give another corpus
+
+
+def cache_folder() -> Path:
+    """Where things that can be made again are kept: $VARIETAS_CACHE, else varietas/ in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("VARIETAS_CACHE") or Path(base) / "varietas")
+
+
+def training_documents() -> list[Document]:
+    return [Document(**record) for record in embedded.training_documents()]
+
+
+def parallel_documents() -> list[Document]:
+    return [Document(**record) for record in embedded.parallel_documents()]
+
+
+def default_corpus(vocab_size: int) -> Path:
+    """The default corpus under a tokenizer of `vocab_size` pieces; the first call makes it, in seconds.
+
+    Raises ValueError if the text is missing or too little for so many pieces.
+    """
+    path = cache_folder() / "corpora" / f"eld-v{VERSION}-{vocab_size}"
+    if not path.exists():
+        documents = training_documents()
+        prepare(documents, tokenizer.train(lambda: documents, vocab_size, ALPHA), path)
+    return path

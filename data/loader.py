@@ -1,0 +1,46 @@
+"""Grain over the row stream: background workers and prefetch for batches that are known beforehand.
+
+An element is a step: rows [step * batch_size + first, step * batch_size + last) of the stream, the part of the global batch
+that this host feeds. So the whole state of the iterator is the number of the step, on any number of hosts and workers.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import grain
+
+from varietas.data.stream import Rows, Stream
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Grain's random access source: element s is this host's part of the batch of step s."""
+
+    stream: Stream
+    batch_size: int
+    n_steps: int
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        return self.n_steps
+
+    def __getitem__(self, step: int) -> Rows:
+        return self.stream.rows(step * self.batch_size + self.first, step * self.batch_size + self.last)
+
+
+def batches(
+    stream: Stream, batch_size: int, start: int, stop: int, local: tuple[int, int] | None = None, workers: int = 0
+) -> Iterator[Rows]:
+    """The batches of steps `start` to `stop`, read ahead by a thread or by `workers` processes.
+
+    `local` is the (first, last) row of each batch that this host wants; None for all of it.
+    """
+    if start >= stop:
+        return iter(())
+    first, last = local or (0, batch_size)
+    steps = grain.MapDataset.source(Steps(stream, batch_size, stop, first, last))[start:]
+    ahead = steps.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
+    if workers:
+        ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+    return iter(ahead)

@@ -1,0 +1,156 @@
+"""SentencePiece BPE with byte fallback and no normalisation, trained on languages in the shares p ∝ n^alpha.
+
+Every string comes back as it was, but for U+2581, which is SentencePiece's own mark for a space.
+"""
+
+import io
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import sentencepiece as spm
+
+from varietas.data.files import write_atomically
+from varietas.data.read import Document
+
+UNK, BOS, EOS, PAD = range(4)
+RESERVED = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>", *(f"<|reserved_{i}|>" for i in range(12)))
+SMALLEST_VOCABULARY = 4 + len(RESERVED) + 2 + 256 + 1  # specials, newline and tab, bytes, one piece
+SAMPLE_BYTES = 200_000_000
+LINE_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Fertility:
+    """How a tokenizer treats one language."""
+
+    bytes: int
+    words: int
+    tokens: int
+
+    @property
+    def tokens_per_word(self) -> float:
+        return self.tokens / max(1, self.words)
+
+    @property
+    def bytes_per_token(self) -> float:
+        return self.bytes / max(1, self.tokens)
+
+
+def train(documents: Callable[[], Iterable[Document]], vocab_size: int, alpha: float = 0.3, sample_bytes: int = SAMPLE_BYTES) -> bytes:
+    """A SentencePiece model of exactly `vocab_size` pieces. `documents` is called twice and streamed both times.
+
+    Languages enter with p ∝ n^alpha of their n bytes (Conneau et al., 2020), small ones by repetition.
+    Raises ValueError if there is no text, or too little for so many pieces.
+    """
+    if vocab_size < SMALLEST_VOCABULARY:
+        raise ValueError(f"--vocab_size {vocab_size} is too small: bytes and special tokens alone need {SMALLEST_VOCABULARY}")
+    size: dict[str, int] = {}
+    for document in documents():
+        size[document.lang] = size.get(document.lang, 0) + len(document.text.encode())
+    if not size:
+        raise ValueError("no text to train a tokenizer on: the input holds no document")
+    total = sum(size.values())
+    scale = min(total, sample_bytes) / sum(n**alpha for n in size.values())
+    copies = {lang: scale * n**alpha / n for lang, n in size.items()}
+    model = io.BytesIO()
+    try:
+        spm.SentencePieceTrainer.train(
+            sentence_iterator=_sample(documents(), copies),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=vocab_size,
+            byte_fallback=True,
+            split_digits=True,
+            character_coverage=0.9999,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            add_dummy_prefix=False,
+            user_defined_symbols=["\n", "\t"],
+            control_symbols=list(RESERVED),
+            unk_id=UNK,
+            bos_id=BOS,
+            eos_id=EOS,
+            pad_id=PAD,
+            max_sentence_length=2 * LINE_BYTES,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        reason = str(error).rsplit("] ", 1)[-1].strip()
+        raise ValueError(f"--vocab_size {vocab_size} does not fit {total:,} bytes of text: {reason}") from None
+    return model.getvalue()
+
+
+def _sample(documents: Iterable[Document], copies: dict[str, float]) -> Iterator[str]:
+    """Lines of the documents, each document as often as its language's share asks for, evenly by error diffusion."""
+    owed = dict.fromkeys(copies, 0.0)
+    for document in documents:
+        owed[document.lang] += copies[document.lang]
+        times = math.floor(owed[document.lang])
+        owed[document.lang] -= times
+        lines = [piece for line in document.text.split("\n") for piece in _short(line)] if times else []
+        for _ in range(times):
+            yield from lines
+
+
+def _short(line: str) -> Iterator[str]:
+    """A line in pieces that SentencePiece does not skip as too long. NUL would end the trainer's string."""
+    line = line.replace("\0", "")
+    step = LINE_BYTES // 4
+    for at in range(0, len(line), step):
+        yield line[at : at + step]
+
+
+def load(model: Path | bytes) -> spm.SentencePieceProcessor:
+    """Opens a model file or the bytes of one. Raises ValueError if it is none or lacks bos, eos or pad."""
+    name = model if isinstance(model, Path) else "the tokenizer"
+    try:
+        content = model.read_bytes() if isinstance(model, Path) else model
+        processor = spm.SentencePieceProcessor(model_proto=content)
+    except FileNotFoundError:
+        raise ValueError(f"{name}: no such file; train a tokenizer with `varietas tokenizer --out {name}`") from None
+    except (RuntimeError, OSError) as error:
+        raise ValueError(f"{name} is no SentencePiece model ({str(error).splitlines()[0][:120]})") from None
+    for role, piece_id in (("bos", processor.bos_id()), ("eos", processor.eos_id())):
+        if piece_id < 0:
+            raise ValueError(f"{name} has no {role} token; train a tokenizer with `varietas tokenizer`")
+    return processor
+
+
+class Incremental:
+    """Decodes ids as they come: hands out text as soon as its bytes make whole characters."""
+
+    def __init__(self, processor: spm.SentencePieceProcessor):
+        self._processor = processor
+        self._ids: list[int] = []
+        self._shown = 0
+
+    def add(self, token: int) -> str:
+        """The text that this token makes certain; "" while a character is incomplete."""
+        self._ids.append(token)
+        text = self._processor.decode(self._ids)
+        return self._advance(text.rstrip("\ufffd"))
+
+    def end(self) -> str:
+        """What is left, incomplete characters as U+FFFD."""
+        return self._advance(self._processor.decode(self._ids))
+
+    def _advance(self, text: str) -> str:
+        new, self._shown = text[self._shown :], max(self._shown, len(text))
+        return new
+
+
+def fertility(processor: spm.SentencePieceProcessor, documents: Iterable[Document]) -> dict[str, Fertility]:
+    """Bytes, words (between white space) and tokens of each language."""
+    counts: dict[str, list[int]] = {}
+    for document in documents:
+        count = counts.setdefault(document.lang, [0, 0, 0])
+        count[0] += len(document.text.encode())
+        count[1] += len(document.text.split())
+        count[2] += len(processor.encode(document.text))
+    return {lang: Fertility(*count) for lang, count in sorted(counts.items())}
+
+
+def save(model: bytes, path: Path) -> None:
+    write_atomically(path, model)

@@ -1,0 +1,1 @@
+"""How to start: the command line and the public API over configs, data, model and train."""

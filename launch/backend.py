@@ -1,0 +1,25 @@
+"""Starts jax the way we want it: virtual devices on a CPU, a compilation cache that outlives the process, quiet libraries."""
+
+import logging
+import os
+import warnings
+
+from varietas.data.default import cache_folder
+
+
+def start(cpu_devices: int | None) -> int:
+    """Sets jax up, if it has not started yet, and returns the number of devices. None: as many CPU devices as jax is told already."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's C++ notes
+    import jax
+
+    for name in ("absl", "orbax", "jax._src.xla_bridge", "jax._src.compiler", "grain"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="orbax")
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    if cpu_devices is not None and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        try:
+            jax.config.update("jax_num_cpu_devices", cpu_devices)
+        except RuntimeError:  # jax runs already, in a notebook for example: its devices stay as they are
+            pass
+    return len(jax.devices())

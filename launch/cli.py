@@ -1,0 +1,252 @@
+"""The command line: verbs, their flags and help. Heavy libraries are imported by the verb that needs them."""
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+Verb = Callable[[argparse.Namespace, list[str], Console], int]
+INTERRUPTED = 3  # exit status of a run that a signal stopped: run the same command again
+
+
+def tokenizer(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+    """train a SentencePiece tokenizer that is fair to small languages
+
+    varietas tokenizer --input 'texts/*.jsonl.zst' --out euro.model --vocab_size 32000
+    """
+    from varietas.data import tokenizer as tok
+    from varietas.launch.show import fertility_table
+
+    _refuse(rest)
+    documents = _documents(args.input, console)
+    with console.status("training the tokenizer"):
+        model = tok.train(documents, args.vocab_size, args.alpha)
+    tok.save(model, args.out)
+    console.print(fertility_table(tok.fertility(tok.load(model), documents())))
+    console.print(f"{args.vocab_size:,} pieces: {args.out}")
+    return 0
+
+
+def prepare(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+    """turn text into a corpus: tokens, an index of documents, digests
+
+    varietas prepare --input 'texts/*.jsonl.zst' --out corpus --tokenizer euro.model
+    """
+    from varietas.data.prepare import prepare as write_corpus
+    from varietas.launch.show import corpus_table, progress
+
+    _refuse(rest)
+    if not args.tokenizer.is_file():
+        raise ValueError(f"--tokenizer {args.tokenizer}: no such file; train one with `varietas tokenizer --out {args.tokenizer}`")
+    records = _records(args.input)
+    with progress(console, "preparing") as advance:
+        manifest = write_corpus(records(), args.tokenizer.read_bytes(), args.out, advance)
+    console.print(corpus_table(manifest))
+    for reason, n in manifest["rejected"].items():
+        console.print(f"[yellow]{n:,} records rejected: {reason}[/] (see {args.out / 'rejects.jsonl'})")
+    console.print(f"corpus {manifest['digest'][:16]}…: {args.out}")
+    return 0
+
+
+def train(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+    """train a model; the same command again goes on where it was
+
+    varietas train --config demo --run runs/demo --config.optim.peak_lr=2e-3 --cpu_devices 2
+    """
+    from varietas.launch.run import Run
+
+    run = Run(args.config, rest, args.run, args.cpu_devices, console=console)
+    return 0 if run.train() else INTERRUPTED
+
+
+def evaluate(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+    """bits per byte of every language, worst first
+
+    varietas evaluate --run runs/demo            or        … --text my/*.jsonl
+    """
+    from varietas.launch.run import Run
+    from varietas.launch.show import evaluation_table, spread
+
+    _refuse(rest)
+    run = Run.open(args.run, args.cpu_devices, console=console)
+    with console.status("evaluating"):
+        rows = run.evaluate(_documents(args.text, console)() if args.text else None)
+    console.print(evaluation_table(rows))
+    console.print(spread(rows))
+    return 0
+
+
+def generate(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+    """continue a text; --prompt may be given several times
+
+    varietas generate --run runs/demo --prompt "Všichni lidé " --temperature 0.7 --top_p 0.9
+    """
+    from varietas.launch.run import Run
+
+    _refuse(rest)
+    run = Run.open(args.run, args.cpu_devices, console=console)
+    prompts = args.prompt or [""]
+    if len(prompts) == 1:
+        console.out(prompts[0], style="bold", end="", highlight=False)
+        for _, text in run.stream(prompts, args.max_tokens, args.temperature, args.top_p, args.seed):
+            print(text, end="", flush=True)
+        print()
+    else:
+        for prompt, text in zip(prompts, run.generate(prompts, args.max_tokens, args.temperature, args.top_p, args.seed), strict=True):
+            console.out(prompt, style="bold", end="", highlight=False)
+            print(text, end="\n\n")
+    return 0
+
+
+def report(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+    """write report.html of a run, with samples of its text
+
+    varietas report --run runs/demo
+    """
+    from varietas.launch.run import Run
+
+    _refuse(rest)
+    run = Run.open(args.run, args.cpu_devices, console=console)
+    if args.samples and (run.folder / "checkpoints").is_dir():
+        with console.status("generating samples"):
+            run.sample()
+    console.print(f"report: {run.report()}")
+    return 0
+
+
+def digest(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+    """one SHA-256 over the parameters of a checkpoint, the same on any mesh
+
+    varietas digest --run runs/demo --step 100
+    """
+    from varietas.launch.run import Run
+
+    _refuse(rest)
+    print(Run.open(args.run, args.cpu_devices, console=console).digest(args.step))
+    return 0
+
+
+VERBS: tuple[Verb, ...] = (tokenizer, prepare, train, evaluate, generate, report, digest)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="varietas",
+        description="Trains multilingual language models for Europe with JAX.",
+        epilog="varietas VERB --help shows an example.",
+        allow_abbrev=False,
+    )
+    verbs = top.add_subparsers(metavar="VERB", required=True)
+    made = {}
+    for verb in VERBS:
+        summary, _, example = (verb.__doc__ or "").partition("\n")
+        made[verb] = sub = verbs.add_parser(
+            verb.__name__,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog="example: " + example.strip(),
+            allow_abbrev=False,
+        )
+        sub.set_defaults(verb=verb)
+
+    for verb in (tokenizer, prepare):
+        made[verb].add_argument(
+            "--input", nargs="+", default=[], metavar="FILE", help="JSON Lines, also .gz or .zst; none: the embedded default text"
+        )
+    made[tokenizer].add_argument("--out", type=Path, required=True, metavar="FILE", help="the .model file to write")
+    made[tokenizer].add_argument("--vocab_size", type=int, default=32000, metavar="N", help="pieces (default %(default)s)")
+    made[tokenizer].add_argument(
+        "--alpha", type=float, default=0.3, help="a language of n bytes is sampled with p ∝ n^alpha (default %(default)s)"
+    )
+    made[prepare].add_argument("--out", type=Path, required=True, metavar="DIR", help="the corpus folder to write; must not exist")
+    made[prepare].add_argument("--tokenizer", type=Path, required=True, metavar="FILE", help="a SentencePiece .model file")
+    made[train].add_argument(
+        "--config", required=True, metavar="NAME|PATH[:ARG]", help="a config of ours by name, or a file with get_config()"
+    )
+    made[train].add_argument(
+        "--config.FIELD", dest="_field", metavar="VALUE", help="any field, as in --config.mesh.fsdp=4; configs/base.py lists them"
+    )
+    for verb in (train, evaluate, generate, report, digest):
+        made[verb].add_argument("--run", type=Path, required=True, metavar="DIR", help="the run's folder")
+        made[verb].add_argument(
+            "--cpu_devices", type=_count, metavar="N", help="on a CPU: virtual devices (default: one a core, where they divide the batch)"
+        )
+    made[evaluate].add_argument(
+        "--text", nargs="+", default=[], metavar="FILE", help="JSON Lines with text and lang, instead of the Declaration of Human Rights"
+    )
+    made[generate].add_argument("--prompt", action="append", metavar="TEXT", help="where to begin")
+    made[generate].add_argument("--max_tokens", type=_count, default=64, metavar="N", help="new tokens (default %(default)s)")
+    made[generate].add_argument("--temperature", type=float, default=0.0, help="0: always the likeliest token (default)")
+    made[generate].add_argument(
+        "--top_p", type=float, default=1.0, help="sample from the likeliest tokens that hold this much probability (default %(default)s)"
+    )
+    made[generate].add_argument("--seed", type=int, default=0, help="of the random choices (default %(default)s)")
+    made[report].add_argument("--samples", action=argparse.BooleanOptionalAction, default=True, help="generate new samples first")
+    made[digest].add_argument("--step", type=int, metavar="N", help="the checkpoint after N steps (default: the newest)")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a verb. Returns the exit status; 2 for an error of the user's, told in one line."""
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    logging.basicConfig(format="varietas: %(message)s", level=logging.WARNING)
+    warnings.showwarning = lambda message, *_: print(f"varietas: {message}", file=sys.stderr)
+    args, rest = parser().parse_known_args(argv)
+    try:
+        return args.verb(args, rest, console)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, FloatingPointError, OSError) as error:
+        print(f"varietas: {error}", file=sys.stderr)
+        return 2
+
+
+def _count(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if int(text) >= 1:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
+
+
+def _refuse(rest: list[str]) -> None:
+    if rest:
+        raise ValueError(f"unknown argument {rest[0]!r}; see varietas VERB --help")
+
+
+def _records(patterns: list[str]) -> Callable[[], Iterator[Any]]:
+    """A function that reads the records of all files, or of the embedded text, anew each time it is called."""
+    from varietas.data.default import training_documents
+    from varietas.data.read import expand, read_jsonl
+
+    if not patterns:
+        return lambda: iter(training_documents())
+    files = expand(patterns)
+    return lambda: (record for file in files for record in read_jsonl(file))
+
+
+def _documents(patterns: list[str], console: Console) -> Callable[[], Iterator[Any]]:
+    """The same without the rejects, which are counted aloud the first time."""
+    from varietas.data.read import Document
+
+    records, told = _records(patterns), False
+
+    def documents() -> Iterator[Any]:
+        nonlocal told
+        for record in records():
+            if isinstance(record, Document):
+                yield record
+            elif not told:
+                told = True
+                console.print(f"[yellow]left out {record.file}, line {record.line}: {record.reason}[/]; others like it are not shown")
+
+    return documents

@@ -1,0 +1,254 @@
+"""A run as an object: what the command line and notebooks use. Each method is a short use of the functions in `train`."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from varietas.data import tokenizer
+from varietas.data.corpus import Corpus
+from varietas.data.default import default_corpus, parallel_documents
+from varietas.data.files import write_json
+from varietas.data.mixture import shares
+from varietas.data.read import Document
+from varietas.launch import backend
+from varietas.launch.settings import check, experiment, load_config, resolve_mesh
+from varietas.launch.settings import cpu_devices as devices_for
+from varietas.train import folder as run_folder
+
+SAMPLE_LANGUAGES = ("eng_Latn", "deu_Latn", "ces_Latn", "ell_Grek", "fin_Latn", "bul_Cyrl")
+EVALUATION_TEXT = "Universal Declaration of Human Rights, passages from gflanguages 0.7.11"
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Training losses in nats a token: by step, and for each language by step (NaN where a step had none of it)."""
+
+    steps: np.ndarray
+    loss: np.ndarray
+    languages: dict[str, np.ndarray]
+
+    def plot(self, languages: Sequence[str] = ()) -> Any:
+        """Draws the loss, and those of `languages`; returns matplotlib's Axes. Needs matplotlib (extra `demo`)."""
+        import matplotlib.pyplot as plt
+
+        _, axes = plt.subplots()
+        for code in languages:
+            axes.plot(self.steps, self.languages[code], linewidth=0.8, label=code)
+        axes.plot(self.steps, self.loss, color="black", linewidth=1.6, label="all")
+        axes.set(xlabel="step", ylabel="loss (nats a token)")
+        axes.legend(ncols=2, fontsize="small")
+        return axes
+
+
+class Run:
+    """A run in a folder; made from a config, or opened again.
+
+    run = varietas.Run("tiny", {"optim.peak_lr": 1e-3})
+    run.train(steps=50)
+    run.losses.plot()
+    print(run.generate("Ahoj, "))
+    """
+
+    def __init__(
+        self,
+        config: str | ConfigDict = "demo",
+        overrides: Mapping[str, Any] | Sequence[str] = (),
+        folder: str | Path | None = None,
+        cpu_devices: int | None = None,
+        build: Any = None,
+        console: Console | None = None,
+    ):
+        """`folder`: runs/<config> if not given. `build`: makes the model, `model.decoder.Decoder` if not given.
+
+        Nothing is written or allocated yet. Raises ValueError if the config cannot be trained here.
+        """
+        if isinstance(config, str):
+            arguments = [f"--config.{k}={v}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else list(overrides)
+            config, name = load_config(config, arguments), Path(config.split(":")[0]).stem
+        else:
+            name = "run"
+        check(config)
+        self.folder = Path(folder or Path("runs") / name)
+        self.console = console or Console(highlight=False)
+        self._build = {} if build is None else {"build": build}
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        mesh = resolve_mesh(config, backend.start(cpu_devices or devices_for(config, cores)))
+        with config.unlocked():
+            config.mesh.data, config.mesh.fsdp, config.mesh.tensor = mesh
+        self.config = config
+
+    @classmethod
+    def open(cls, folder: str | Path, cpu_devices: int | None = None, **kwargs: Any) -> "Run":
+        """An existing run, to evaluate, sample, report or go on, on whatever devices there are here."""
+        config = ConfigDict(run_folder.read_config(Path(folder)))
+        if config.mesh.tensor == 1:
+            config.mesh.data = config.mesh.fsdp = -1
+        return cls(config, folder=folder, cpu_devices=cpu_devices, **kwargs)
+
+    def train(self, steps: int | None = None) -> bool:
+        """Trains to the end, or `steps` steps further. Goes on where the folder's newest checkpoint is. Returns whether the run is finished.
+
+        Raises ValueError if the folder holds a run of another config, or a corpus that does not fit.
+        """
+        from varietas.train.loop import train
+
+        corpus = self._corpus()
+        for change in run_folder.settle_config(self.folder, self.config.to_dict()):
+            self.console.print(f"changed since the run began: {change}")
+        if not (self.folder / "tokenizer.model").exists():
+            shutil.copyfile(corpus.path / "tokenizer.model", self.folder / "tokenizer.model")
+        stop = None if steps is None else self._steps_done() + steps
+        evaluate = self._evaluate_while_training if self.config.eval.every else None
+        outcome = train(self._experiment(corpus), self.folder, self.console, stop, evaluate, **self._build)
+        if outcome.finished:
+            from varietas.train.digest import digest
+
+            self.console.print(f"{outcome.step:,} steps done; SHA-256 of the parameters: {digest(outcome.params)}", soft_wrap=True)
+        else:
+            self.console.print(f"stopped after step {outcome.step:,} of {self.config.train.steps:,}; the same command goes on from there")
+        return outcome.finished
+
+    def evaluate(self, documents: Iterable[Document] | None = None) -> dict[str, dict[str, Any]]:
+        """Bits per byte by language, worst first, on `documents` or the Declaration of Human Rights; kept in evaluation.json."""
+        params, mesh, step = self._restore()
+        rows = self._score(params, mesh, documents)
+        text = EVALUATION_TEXT if documents is None else "documents given"
+        write_json(self.folder / "evaluation.json", {"step": step, "text": text, "languages": rows})
+        return rows
+
+    def generate(
+        self, prompts: str | Sequence[str] = "", max_tokens: int = 64, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0
+    ) -> Any:
+        """The continuation of a prompt, or a list of those of several. Greedy unless `temperature` is above 0."""
+        several = [prompts] if isinstance(prompts, str) else list(prompts)
+        texts = [""] * len(several)
+        for row, piece in self.stream(several, max_tokens, temperature, top_p, seed):
+            texts[row] += piece
+        return texts[0] if isinstance(prompts, str) else texts
+
+    def stream(
+        self, prompts: Sequence[str], max_tokens: int = 64, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0
+    ) -> Iterator[tuple[int, str]]:
+        """(which prompt, new text) as the text comes."""
+        from varietas.train.generate import generate
+
+        params, mesh, _ = self._restore()
+        processor = tokenizer.load(self.folder / "tokenizer.model")
+        ids = [processor.encode(prompt, add_bos=True) for prompt in prompts]
+        decoders = [tokenizer.Incremental(processor) for _ in prompts]
+        model = self._experiment_model()
+        for tokens in generate(params, model, ids, max_tokens, processor.eos_id(), mesh, temperature, top_p, seed, **self._build):
+            for row, token in enumerate(tokens):
+                if token is not None and (piece := decoders[row].add(token)):
+                    yield row, piece
+        for row, decoder in enumerate(decoders):
+            if piece := decoder.end():
+                yield row, piece
+
+    def sample(self) -> list[dict[str, str]]:
+        """Short continuations in a few languages, of the beginnings of the evaluation text; kept in samples.json for the report."""
+        openings = {d.lang: " ".join(d.text.split()[:5]) for d in parallel_documents()}
+        codes = [code for code in SAMPLE_LANGUAGES if code in self._corpus().languages] or list(self._corpus().languages[:6])
+        prompts = [openings.get(code, "") for code in codes]
+        texts = self.generate(prompts, max_tokens=min(48, self.config.model.max_seq_len // 2), temperature=0.7, top_p=0.9)
+        samples = [{"language": c, "prompt": p, "text": t} for c, p, t in zip(codes, prompts, texts, strict=True)]
+        write_json(self.folder / "samples.json", samples)
+        return samples
+
+    def report(self) -> Path:
+        """Writes report.html and returns its path."""
+        from varietas.train.report import write_report
+
+        return write_report(self.folder)
+
+    def digest(self, step: int | None = None) -> str:
+        """SHA-256 over the parameters of the newest checkpoint, or of that after `step` steps."""
+        from varietas.train.digest import digest
+
+        return digest(self._restore(step)[0])
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records of metrics.jsonl."""
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+    @property
+    def losses(self) -> Losses:
+        records = self.metrics
+        codes = sorted({code for record in records for code in record["languages"]})
+
+        def column(code: str) -> np.ndarray:
+            return np.array([record["languages"].get(code, {}).get("loss") for record in records], np.float64)
+
+        return Losses(
+            np.array([r["step"] for r in records]), np.array([r["loss"] for r in records]), {code: column(code) for code in codes}
+        )
+
+    def _corpus(self) -> Corpus:
+        path = self.config.data.corpus or default_corpus(self.config.model.vocab_size)
+        corpus = Corpus(path)
+        if corpus.manifest["vocab_size"] > self.config.model.vocab_size:
+            raise ValueError(
+                f"model.vocab_size={self.config.model.vocab_size} is smaller than the {corpus.manifest['vocab_size']} pieces of the tokenizer of "
+                f"{path}; set model.vocab_size={corpus.manifest['vocab_size']} or more"
+            )
+        return corpus
+
+    def _experiment(self, corpus: Corpus) -> Any:
+        mesh = self.config.mesh
+        return experiment(self.config, str(corpus.path), (mesh.data, mesh.fsdp, mesh.tensor))
+
+    def _experiment_model(self) -> Any:
+        from varietas.model.config import ModelConfig
+
+        return ModelConfig(**self.config.model)
+
+    def _steps_done(self) -> int:
+        from varietas.train.checkpoint import Checkpoints
+
+        checkpoints = Checkpoints(self.folder / "checkpoints")
+        steps = checkpoints.steps()
+        checkpoints.close()
+        return steps[-1] if steps else 0
+
+    def _restore(self, step: int | None = None) -> tuple[Any, Any, int]:
+        """Parameters of a checkpoint on this machine's mesh, the mesh, and the step."""
+        from varietas.model.decoder import Decoder
+        from varietas.train.checkpoint import restore_params
+
+        mesh = self._mesh()
+        params, found = restore_params(self.folder / "checkpoints", self._experiment_model(), mesh, step, self._build.get("build", Decoder))
+        return params, mesh, found
+
+    def _mesh(self) -> Any:
+        from varietas.model.sharding import make_mesh
+
+        return make_mesh(self.config.mesh.data, self.config.mesh.fsdp, self.config.mesh.tensor)
+
+    def _evaluate_while_training(self, params: Any, mesh: Any, step: int) -> dict[str, float]:
+        rows = self._score(params, mesh, None)
+        write_json(self.folder / "evaluation.json", {"step": step, "text": EVALUATION_TEXT, "languages": rows})
+        return {code: row["bits_per_byte"] for code, row in rows.items()}
+
+    def _score(self, params: Any, mesh: Any, documents: Iterable[Document] | None) -> dict[str, dict[str, Any]]:
+        from varietas.train import evaluate
+        from varietas.train.step import init_state
+
+        exp = self._experiment(corpus := self._corpus())
+        texts = evaluate.encode(parallel_documents() if documents is None else documents, tokenizer.load(self.folder / "tokenizer.model"))
+        if not texts:
+            raise ValueError("there is no document to evaluate on")
+        share = shares(exp.mixture, {code: corpus.tokens(code) for code in corpus.languages})
+        fresh = init_state(exp.model, exp.optim, mesh, exp.seed, **self._build).params
+        trained, untrained = (evaluate.nats(p, exp.model, texts, exp.seq_len, exp.batch_size, mesh, **self._build) for p in (params, fresh))
+        seen = {code for code, part in zip(corpus.languages, share, strict=True) if part > 0}
+        return evaluate.table(texts, trained, untrained, evaluate.unigram_nats(texts, corpus, share), seen)

@@ -1,0 +1,1 @@
+"""The network, its sharding and its loss. Knows nothing of data, runs or configs."""

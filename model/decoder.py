@@ -1,0 +1,116 @@
+"""The decoder: embedding, scanned pre-norm layers of attention and feed-forward, a last norm, an output matrix.
+
+One set of weights per kind of part, stacked over layers (R, …) and scanned, so that compile time does not grow with depth.
+Parts are exchanged by handing in another class; parameters are nested dicts of arrays wherever they leave this module.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from varietas.model.attention import Attention, Cache
+from varietas.model.config import ModelConfig
+from varietas.model.feed_forward import SwiGLU
+from varietas.model.norm import RMSNorm
+from varietas.model.sharding import constrain
+
+Params = dict[str, Any]
+
+REMAT: dict[str, Callable[..., bool] | None] = {
+    "none": None,  # keep all activations
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,  # keep products with weights
+    "full": jax.checkpoint_policies.nothing_saveable,  # keep each layer's input
+}
+
+
+class Layer(nnx.Module):
+    """x + attention(norm(x)), then x + feed_forward(norm(x))."""
+
+    def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs, feed_forward: Callable[[ModelConfig, nnx.Rngs], nnx.Module]):
+        self.attention_norm = RMSNorm(cfg.d_model, "D", cfg.norm_eps)
+        self.attention = Attention(cfg, rngs)
+        self.feed_forward_norm = RMSNorm(cfg.d_model, "D", cfg.norm_eps)
+        self.feed_forward = feed_forward(cfg, rngs)
+
+    def __call__(self, x_BLD: jax.Array, *args: Any) -> tuple[jax.Array, Cache | None]:
+        mixed_BLD, cache = self.attention(self.attention_norm(x_BLD), *args)
+        x_BLD = constrain(x_BLD + mixed_BLD, "BLD")
+        return constrain(x_BLD + self.feed_forward(self.feed_forward_norm(x_BLD)), "BLD"), cache
+
+
+class Decoder(nnx.Module):
+    """Tokens to hidden states; `head_DV` turns those into logits."""
+
+    def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs, feed_forward: Callable[[ModelConfig, nnx.Rngs], nnx.Module] = SwiGLU):
+        init = nnx.initializers.normal(cfg.init_std)
+        self.cfg = cfg
+        self.embedding_VD = nnx.Param(init(rngs.params(), (cfg.vocab_size, cfg.d_model)))
+        self.layers = nnx.vmap(lambda keys: Layer(cfg, keys, feed_forward))(rngs.fork(split=cfg.n_layers))
+        self.final_norm = RMSNorm(cfg.d_model, "D", cfg.norm_eps)
+        self.unembedding_DV = None if cfg.tied_embeddings else nnx.Param(init(rngs.params(), (cfg.d_model, cfg.vocab_size)))
+
+    @property
+    def head_DV(self) -> jax.Array:
+        """The output matrix, of the compute dtype."""
+        table = self.embedding_VD.T if self.unembedding_DV is None else self.unembedding_DV[...]
+        return table.astype(self.cfg.dtype)
+
+    def __call__(self, tokens_BL: jax.Array, segments_BL: jax.Array, positions_BL: jax.Array) -> jax.Array:
+        """Hidden states (B, L, D) of the compute dtype, normed, for int32 tokens, segments (0: padding) and positions."""
+        return self._run(tokens_BL, segments_BL, positions_BL, None, segments_BL, 0)[0]
+
+    def extend(
+        self,
+        tokens_BL: jax.Array,
+        segments_BL: jax.Array,
+        positions_BL: jax.Array,
+        cache: Cache,
+        segments_BS: jax.Array,
+        offset: jax.Array | int,
+    ) -> tuple[jax.Array, Cache]:
+        """Hidden states of tokens that follow `offset` others in the cache (each (R, B, S, K, H)), and the cache with them added.
+
+        segments_BS says which places of the cache may be seen, the new tokens' own included.
+        """
+        return self._run(tokens_BL, segments_BL, positions_BL, cache, segments_BS, offset)
+
+    def _run(self, tokens_BL: jax.Array, segments_BL: jax.Array, positions_BL: jax.Array, cache: Any, *rest: Any) -> tuple[jax.Array, Any]:
+        cfg = self.cfg
+        graph, layers = nnx.split(self.layers)
+
+        def body(x_BLD: jax.Array, layer: tuple[Any, Any]) -> tuple[jax.Array, Any]:
+            return nnx.merge(graph, layer[0])(x_BLD, segments_BL, positions_BL, layer[1], *rest)
+
+        if cfg.remat != "none":
+            body = jax.checkpoint(body, policy=REMAT[cfg.remat], prevent_cse=False)
+        x_BLD = constrain(self.embedding_VD[...].astype(cfg.dtype)[tokens_BL], "BLD")
+        x_BLD, cache = jax.lax.scan(body, x_BLD, (layers, cache))
+        return self.final_norm(x_BLD), cache
+
+
+Build = Callable[[ModelConfig, nnx.Rngs], Decoder]
+
+
+def graph_and_shapes(cfg: ModelConfig, build: Build = Decoder) -> tuple[Any, Params]:
+    """The static half of a model, and its parameters as ShapeDtypeStructs: nothing is allocated."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: build(cfg, nnx.Rngs(0))))
+    return graph, nnx.to_pure_dict(state)
+
+
+def init_params(cfg: ModelConfig, seed: int, build: Build = Decoder) -> Params:
+    """Fresh parameters, float32. Call it under jit with out_shardings so that each is born sharded."""
+    return nnx.to_pure_dict(nnx.state(build(cfg, nnx.Rngs(seed))))
+
+
+def bind(graph: Any, params: Params) -> Decoder:
+    """The model with these parameters."""
+    return nnx.merge(graph, nnx.State(params))
+
+
+def empty_cache(cfg: ModelConfig, batch: int, length: int) -> Cache:
+    """A key-value cache for `length` tokens: two zero arrays (R, B, S, K, H) of the compute dtype."""
+    shape = (cfg.n_layers, batch, length, cfg.n_kv_heads, cfg.head_dim)
+    return jnp.zeros(shape, cfg.dtype), jnp.zeros(shape, cfg.dtype)

@@ -1,0 +1,84 @@
+"""Cross-entropy with z-loss that never holds more than a chunk of the float32 logits.
+
+The gradient is written out: while a chunk's logits are at hand, softmax minus one-hot gives the gradients of the hidden
+states and of the output matrix at once, so the backward pass neither keeps nor recomputes a logit.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from varietas.model.sharding import constrain
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def cross_entropy(
+    hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, z_loss: float, chunk: int
+) -> tuple[jax.Array, jax.Array]:
+    """sum(weights * (nll + z_loss * log(Z)²)), a float32 scalar, and the nll of each token, float32 (B, L), in nats.
+
+    Only the sum has a gradient, and only with respect to hidden and head. `chunk`: how many positions of each row at a time.
+    z-loss: Chowdhery et al., 2022, section 5.
+    """
+    _, L, _ = hidden_BLD.shape
+
+    def step(total: jax.Array, piece: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        hidden, targets, weights = piece
+        nll, log_z, _ = _chunk(hidden, head_DV, targets)
+        return total + jnp.sum(weights * (nll + z_loss * log_z**2)), nll
+
+    total, nll = jax.lax.scan(step, jnp.float32(0), _split(chunk, hidden_BLD, targets_BL, weights_BL))
+    return total, _join(nll, L)
+
+
+def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, z_loss: float, chunk: int):
+    _, L, _ = hidden_BLD.shape
+
+    def step(carry: tuple[jax.Array, jax.Array], piece: tuple[jax.Array, ...]):
+        total, d_head = carry
+        hidden, targets, weights = piece
+        nll, log_z, logits = _chunk(hidden, head_DV, targets)
+        p = jnp.exp(logits - log_z[..., None])
+        d_logits = p * (1 + 2 * z_loss * log_z)[..., None] - jax.nn.one_hot(targets, logits.shape[-1], dtype=jnp.float32)
+        d_logits = constrain((d_logits * weights[..., None]).astype(hidden.dtype), "BLV")
+        d_hidden = jnp.einsum("BLV,DV->BLD", d_logits, head_DV)
+        d_head += jnp.einsum("BLD,BLV->DV", hidden, d_logits, preferred_element_type=jnp.float32)
+        return (total + jnp.sum(weights * (nll + z_loss * log_z**2)), d_head), (nll, d_hidden)
+
+    zeros = jnp.zeros(head_DV.shape, jnp.float32)
+    (total, d_head), (nll, d_hidden) = jax.lax.scan(step, (jnp.float32(0), zeros), _split(chunk, hidden_BLD, targets_BL, weights_BL))
+    return (total, _join(nll, L)), (_join(d_hidden, L), d_head.astype(head_DV.dtype))
+
+
+def _backward(z_loss: float, chunk: int, saved: tuple[jax.Array, jax.Array], cotangents: tuple[jax.Array, jax.Array]):
+    d_hidden, d_head = saved
+    scale = cotangents[0]
+    return d_hidden * scale.astype(d_hidden.dtype), d_head * scale.astype(d_head.dtype), None, None
+
+
+cross_entropy.defvjp(_forward, _backward)
+
+
+def _chunk(hidden: jax.Array, head_DV: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """nll, log Z and float32 logits of a chunk."""
+    logits = constrain(jnp.einsum("BLD,DV->BLV", hidden, head_DV, preferred_element_type=jnp.float32), "BLV")
+    log_z = jax.nn.logsumexp(logits, axis=-1)
+    return log_z - jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0], log_z, logits
+
+
+def _split(chunk: int, *arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """(B, L, …) -> (n, B, chunk, …), padded with zeros (so with weight zero) to whole chunks."""
+
+    def one(x: jax.Array) -> jax.Array:
+        size = min(chunk, x.shape[1])
+        x = jnp.pad(x, [(0, 0), (0, -x.shape[1] % size), *[(0, 0)] * (x.ndim - 2)])
+        return jnp.moveaxis(x.reshape(x.shape[0], -1, size, *x.shape[2:]), 1, 0)
+
+    return tuple(one(x) for x in arrays)
+
+
+def _join(x: jax.Array, length: int) -> jax.Array:
+    """(n, B, chunk, …) -> (B, L, …)."""
+    x = jnp.moveaxis(x, 0, 1)
+    return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]

@@ -1,0 +1,89 @@
+"""Sharding is one table: dimension letter -> mesh axes. The only place where a PartitionSpec is written.
+
+The letters at the end of a parameter's name are its dimensions (`query_DNH`), so its sharding is read off its name, and a
+layer that a user adds is sharded without another word. Under `layers` all parameters have the layer axis R in front.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXES = ("data", "fsdp", "tensor")
+
+# letter: (axes in parameters, axes in activations)
+RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "B": ((), ("data", "fsdp")),  # batch
+    "L": ((), ()),  # sequence
+    "D": (("fsdp",), ()),  # model width
+    "N": (("tensor",), ("tensor",)),  # query heads
+    "K": (("tensor",), ("tensor",)),  # key and value heads
+    "G": ((), ()),  # query heads a key head: N / K
+    "H": ((), ()),  # head width
+    "F": (("tensor",), ("tensor",)),  # feed-forward width
+    "V": (("tensor",), ("tensor",)),  # vocabulary
+    "R": ((), ()),  # layers
+}
+
+
+def make_mesh(data: int, fsdp: int, tensor: int, devices: list[jax.Device] | None = None) -> Mesh:
+    """The named mesh. Raises ValueError if it does not take all the devices."""
+    devices = jax.devices() if devices is None else devices
+    if data * fsdp * tensor != len(devices):
+        raise ValueError(f"mesh data={data} × fsdp={fsdp} × tensor={tensor} needs {data * fsdp * tensor} devices, found {len(devices)}")
+    return jax.make_mesh((data, fsdp, tensor), AXES, (AxisType.Auto,) * 3, devices=devices)
+
+
+def spec(dims: str, activation: bool = False) -> PartitionSpec:
+    """The PartitionSpec of an array with these dimension letters. Raises ValueError on an unknown letter or an axis used twice."""
+    unknown = [letter for letter in dims if letter not in RULES]
+    if unknown:
+        raise ValueError(f"dimension {unknown[0]!r} of {dims!r} is not in the sharding table; it knows {''.join(RULES)}")
+    axes = [RULES[letter][activation] for letter in dims]
+    used = [axis for group in axes for axis in group]
+    if len(used) != len(set(used)):
+        raise ValueError(f"dimensions {dims!r} use a mesh axis twice: {axes}")
+    return PartitionSpec(*(group or None for group in axes))
+
+
+def constrain(x: jax.Array, dims: str) -> jax.Array:
+    """Pins an activation with these dimensions to the active mesh; nothing where no mesh is active."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, spec(dims, activation=True))
+
+
+def dims_of(path: tuple[str, ...]) -> str:
+    """Dimension letters of the parameter at `path`: ("layers", "attention", "query_DNH") -> "RDNH"."""
+    return ("R" if path[0] == "layers" else "") + path[-1].rsplit("_", 1)[-1]
+
+
+def param_shardings(params: Mapping[str, Any], mesh: Mesh) -> Any:
+    """A NamedSharding for every array of a parameter tree (nested dicts).
+
+    Raises ValueError if a parameter's name does not fit its shape or its shape does not divide over the mesh.
+    """
+
+    def one(path: tuple[Any, ...], array: Any) -> NamedSharding:
+        keys = tuple(str(part.key) for part in path)
+        name, dims = "/".join(keys), dims_of(keys)
+        if len(dims) != len(array.shape):
+            raise ValueError(f"parameter {name} has shape {array.shape}, but its name ends with {len(dims)} dimensions")
+        parts = spec(dims)
+        for letter, size in zip(dims, array.shape, strict=True):
+            for axis in RULES[letter][0]:
+                if size % mesh.shape[axis]:
+                    raise ValueError(f"parameter {name}: {letter}={size} does not divide over mesh.{axis}={mesh.shape[axis]}")
+        return NamedSharding(mesh, parts)
+
+    return jax.tree_util.tree_map_with_path(one, params)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Of a batch (B, L): rows over data and fsdp."""
+    return NamedSharding(mesh, spec("BL", activation=True))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())

@@ -1,0 +1,1 @@
+"""The run: state, step, loop, checkpoints, metrics, evaluation, generation, report."""

@@ -1,0 +1,20 @@
+"""One SHA-256 over all parameters: the simple way to see that two runs ended with the same bits."""
+
+import hashlib
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def digest(params: Any) -> str:
+    """SHA-256 over name, shape, dtype and bytes of every parameter, in name order: the same on any mesh."""
+    arrays = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): array for path, array in jax.tree_util.tree_flatten_with_path(params)[0]
+    }
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        value = np.asarray(arrays[name])
+        sha.update(f"{name} {value.shape} {value.dtype.name}\n".encode())
+        sha.update(np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<"), copy=False).tobytes())
+    return sha.hexdigest()

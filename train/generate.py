@@ -1,0 +1,90 @@
+"""Text from a model: batched prompts, a key-value cache, greedy or sampled by temperature and top-p.
+
+Prompts of different lengths are padded on the left, so that all rows write to the same place of the cache; what a row may
+see and its positions leave the padding out. Each row has a random key of its own: its text does not depend on its neighbours.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from varietas.model.config import ModelConfig
+from varietas.model.decoder import Build, Decoder, Params, bind, empty_cache, graph_and_shapes
+
+ROUND = 64  # cache lengths are multiples of it, so that few programs are compiled
+
+
+def generate(
+    params: Params,
+    cfg: ModelConfig,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    eos_id: int,
+    mesh: Mesh,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    build: Build = Decoder,
+) -> Iterator[list[int | None]]:
+    """Yields the next token of each prompt (None after its end of sequence), up to max_tokens times.
+
+    temperature 0 is greedy. top_p: sample from the smallest set of tokens that holds this much probability (Holtzman et al., 2020).
+    Raises ValueError on an empty prompt or one that leaves no room in the context.
+    """
+    longest = max(len(prompt) for prompt in prompts)
+    if min(len(prompt) for prompt in prompts) == 0:
+        raise ValueError("a prompt holds no token; begin it with bos")
+    if longest + max_tokens > cfg.max_seq_len:
+        raise ValueError(
+            f"a prompt of {longest} tokens and {max_tokens} new ones exceed the model's context of {cfg.max_seq_len}; ask for {max(0, cfg.max_seq_len - longest)} or fewer"
+        )
+    if not (temperature >= 0 and 0 < top_p <= 1):
+        raise ValueError(f"temperature={temperature} must be 0 or more and top_p={top_p} above 0 and at most 1")
+    graph, _ = graph_and_shapes(cfg, build)
+    length = -(-longest // ROUND) * ROUND
+    size = length + -(-max_tokens // ROUND) * ROUND
+    tokens = np.zeros((len(prompts), length), np.int32)
+    for row, prompt in enumerate(prompts):
+        tokens[row, length - len(prompt) :] = prompt
+    padding = jnp.array([length - len(prompt) for prompt in prompts])
+    keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(len(prompts)))
+
+    @partial(jax.jit, donate_argnums=2, static_argnums=1)
+    def advance(params: Params, offset_or_none: int | None, cache: tuple, tokens_BL: jax.Array, offset: jax.Array):
+        start = 0 if offset_or_none == 0 else offset
+        place = start + jnp.arange(tokens_BL.shape[1])
+        segments_BL = (place >= padding[:, None]).astype(jnp.int32)
+        segments_BS = (jnp.arange(size) >= padding[:, None]).astype(jnp.int32)
+        decoder = bind(graph, params)
+        hidden, cache = decoder.extend(tokens_BL, segments_BL, jnp.maximum(place - padding[:, None], 0), cache, segments_BS, start)
+        logits = jnp.einsum("BD,DV->BV", hidden[:, -1], decoder.head_DV, preferred_element_type=jnp.float32)
+        here = start + tokens_BL.shape[1]
+        return choose(logits, jax.vmap(partial(jax.random.fold_in, data=here))(keys), temperature, top_p), cache
+
+    with jax.set_mesh(mesh):
+        chosen, cache = advance(params, 0, empty_cache(cfg, len(prompts), size), jnp.asarray(tokens), jnp.int32(0))
+        ended = np.zeros(len(prompts), bool)
+        for n in range(max_tokens):
+            values = np.asarray(chosen)  # waits, so that never more than one program is queued
+            ended |= values == eos_id
+            yield [None if end else int(value) for value, end in zip(values, ended, strict=True)]
+            if ended.all() or n + 1 == max_tokens:
+                return
+            chosen, cache = advance(params, None, cache, chosen[:, None], jnp.int32(length + n))
+
+
+def choose(logits_BV: jax.Array, keys_B: jax.Array, temperature: float, top_p: float) -> jax.Array:
+    """A token for each row (int32)."""
+    if temperature == 0:
+        return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
+    scaled = logits_BV / temperature
+    if top_p < 1:
+        ranked = -jnp.sort(-jax.nn.softmax(scaled), axis=-1)
+        before = jnp.cumsum(ranked, axis=-1) - ranked  # probability of all more likely tokens
+        least = jnp.min(jnp.where(before < top_p, ranked, jnp.inf), axis=-1, keepdims=True)
+        scaled = jnp.where(jax.nn.softmax(scaled) >= least, scaled, -jnp.inf)
+    return jax.vmap(jax.random.categorical)(keys_B, scaled).astype(jnp.int32)

@@ -1,0 +1,160 @@
+"""What a run says of itself, step by step: `metrics.jsonl`, TensorBoard events, and a line on the screen.
+
+metrics.jsonl holds every step exactly once, also after a crash: on a restart the lines after the checkpoint are cut off.
+"""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorboardX import SummaryWriter
+
+from varietas.data.corpus import Corpus
+from varietas.data.files import write_atomically
+
+LINE_EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+class Recorder:
+    """Turns the metrics of each step, as they leave the device, into records; keeps count of the tokens seen."""
+
+    def __init__(self, log: "MetricsLog", screen: "Screen", corpus: Corpus, seen: np.ndarray, flops_per_token: float, peak: float):
+        """`seen`: int64, tokens of each language of the corpus in earlier steps. `peak`: FLOP/s of all devices."""
+        self._log, self._screen, self._corpus, self.seen = log, screen, corpus, seen
+        self._flops_per_token, self._peak = flops_per_token, peak
+        self._corpus_tokens = np.array([corpus.tokens(code) for code in corpus.languages])
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        """Call it after work that is not training, so that the next step's speed does not count it."""
+        self._clock = time.perf_counter()
+
+    def record(self, step: int, on_device: dict[str, jax.Array]) -> None:
+        """Waits for the step, writes its record and shows it. Raises FloatingPointError if its loss or gradient is no number."""
+        values = {name: np.asarray(value) for name, value in jax.block_until_ready(on_device).items()}
+        now = time.perf_counter()
+        elapsed, self._clock = now - self._clock, now
+        tokens = values["tokens"].astype(np.int64)
+        self.seen = self.seen + tokens
+        speed = float(tokens.sum()) / elapsed
+        record = {
+            "step": step,
+            **{name: float(values[name]) for name in ("loss", "grad_norm", "learning_rate")},
+            "tokens": int(tokens.sum()),
+            "tokens_per_second": round(speed, 1),
+            "mfu": round(speed * self._flops_per_token / self._peak, 4),
+            "languages": self._languages(values["nll"], values["targets"], tokens),
+        }
+        if not (math.isfinite(record["loss"]) and math.isfinite(record["grad_norm"])):
+            raise FloatingPointError(f"step {step}: loss {record['loss']}, gradient norm {record['grad_norm']}")
+        self._log.write(record)
+        self._screen.show(record, now)
+
+    def _languages(self, nll: np.ndarray, targets: np.ndarray, tokens: np.ndarray) -> dict[str, dict[str, float | None]]:
+        """Each language seen so far: loss (nats a target, null where this step had none), tokens of this step, epochs so far."""
+        return {
+            self._corpus.languages[i]: {
+                "loss": float(nll[i] / targets[i]) if targets[i] else None,
+                "tokens": int(tokens[i]),
+                "epochs": round(float(self.seen[i] / self._corpus_tokens[i]), 6),
+            }
+            for i in np.flatnonzero(self.seen)
+        }
+
+
+class MetricsLog:
+    """Appends one record a step, continuing at step `start`."""
+
+    def __init__(self, run: Path, start: int):
+        self._path = run / "metrics.jsonl"
+        keep_before(self._path, start)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._events = SummaryWriter(str(run / "tensorboard"), purge_step=start if start else None, flush_secs=30)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """`record` as in the README: step, loss, …, languages: {code: {loss, tokens, epochs}}."""
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        step = record["step"]
+        for name in ("loss", "grad_norm", "learning_rate", "tokens_per_second", "mfu"):
+            self._events.add_scalar(name, record[name], step)
+        for code, language in record["languages"].items():
+            if language["loss"] is not None:
+                self._events.add_scalar(f"loss_by_language/{code}", language["loss"], step)
+
+    def write_evaluation(self, step: int, bits_per_byte: dict[str, float]) -> None:
+        for code, value in bits_per_byte.items():
+            self._events.add_scalar(f"bits_per_byte/{code}", value, step)
+
+    def sync(self) -> None:
+        """Returns when everything written is on the disk: a checkpoint must not outlive its metrics."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._events.flush()
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.sync()
+        self._file.close()
+        self._events.close()
+
+
+def keep_before(path: Path, step: int) -> None:
+    """Drops the records of `step` and later, and a last line that was cut short."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            if json.loads(line)["step"] >= step:
+                break
+        except (ValueError, KeyError):
+            break
+        kept.append(line)
+    write_atomically(path, b"".join(kept))
+
+
+class Screen:
+    """A progress bar with loss, speed and time left; plain lines now and then where there is no terminal."""
+
+    def __init__(self, console: Console, start: int, steps: int):
+        self._console, self._steps, self._last = console, steps, -math.inf
+        columns = (
+            TextColumn("[bold]training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[news]}"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=60)
+        self._task = self._bar.add_task("training", total=steps, completed=start, news="")
+        self._first: tuple[int, float] | None = None
+
+    def __enter__(self) -> "Screen":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._bar.stop()
+
+    def show(self, record: dict[str, Any], now: float) -> None:
+        """`now`: seconds on any clock."""
+        done = record["step"] + 1
+        self._first = self._first or (done, now)
+        news = f"loss {record['loss']:.3f}  {record['tokens_per_second']:,.0f} tokens/s"
+        self._bar.update(self._task, completed=done, news=news)
+        if self._console.is_terminal or (now - self._last < LINE_EVERY and done != self._steps):
+            return
+        self._last = now
+        rate = (done - self._first[0]) / (now - self._first[1]) if now > self._first[1] else 0
+        left = f"{(self._steps - done) / rate:,.0f} s left" if rate else "…"
+        self._console.print(f"step {done:>6}/{self._steps}  {news}  {left}", highlight=False)
