@@ -125,7 +125,7 @@ class Stream:
     def _plan(self, b: int) -> Block:
         """Plans block b and, where it is new, notes where block b + 1 begins."""
         start = self._starts[b]
-        queues = [self._arrivals(b, index, start) for index in np.flatnonzero(self.shares)]
+        queues = [self._arrivals(b, index, start) for index in np.flatnonzero(self.shares).tolist()]
         language, document, length, epoch, arrival = (np.concatenate(column) for column in zip(*queues, strict=True))
         # No row may hold or follow a document's second epoch while the language's first still goes on: cut where an epoch ends.
         edges = np.unique(np.concatenate([q[4][1:][np.diff(q[3]) > 0] for q in queues]))

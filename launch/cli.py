@@ -195,7 +195,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a verb. Returns the exit status; 2 for an error of the user's, told in one line."""
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     logging.basicConfig(format="varietas: %(message)s", level=logging.WARNING)
     warnings.showwarning = lambda message, *_: print(f"varietas: {message}", file=sys.stderr)
     args, rest = parser().parse_known_args(argv)

@@ -16,7 +16,8 @@ from varietas.data import tokenizer
 from varietas.data.corpus import Corpus
 from varietas.data.default import default_corpus, parallel_documents
 from varietas.data.files import write_json
-from varietas.data.mixture import shares
+from varietas.data.languages import WORLD
+from varietas.data.mixture import Mixture, shares
 from varietas.data.read import Document
 from varietas.launch import backend
 from varietas.launch.settings import check, experiment, load_config, resolve_mesh
@@ -101,6 +102,7 @@ class Run:
         from varietas.train.loop import train
 
         corpus = self._corpus()
+        self._shares(corpus)
         for change in run_folder.settle_config(self.folder, self.config.to_dict()):
             self.console.print(f"changed since the run began: {change}")
         if not (self.folder / "tokenizer.model").exists():
@@ -203,6 +205,10 @@ class Run:
             )
         return corpus
 
+    def _shares(self, corpus: Corpus) -> np.ndarray:
+        """Share of tokens of each language of the corpus. Raises ValueError if the mixture does not fit the corpus."""
+        return shares(Mixture(**self.config.data.mixture), {code: corpus.tokens(code) for code in corpus.languages})
+
     def _experiment(self, corpus: Corpus) -> Any:
         mesh = self.config.mesh
         return experiment(self.config, str(corpus.path), (mesh.data, mesh.fsdp, mesh.tensor))
@@ -244,10 +250,12 @@ class Run:
         from varietas.train.step import init_state
 
         exp = self._experiment(corpus := self._corpus())
-        texts = evaluate.encode(parallel_documents() if documents is None else documents, tokenizer.load(self.folder / "tokenizer.model"))
+        if documents is None:  # languages of other continents only where they were trained on
+            documents = [d for d in parallel_documents() if d.lang not in WORLD or d.lang in corpus.languages]
+        texts = evaluate.encode(documents, tokenizer.load(self.folder / "tokenizer.model"))
         if not texts:
             raise ValueError("there is no document to evaluate on")
-        share = shares(exp.mixture, {code: corpus.tokens(code) for code in corpus.languages})
+        share = self._shares(corpus)
         fresh = init_state(exp.model, exp.optim, mesh, exp.seed, **self._build).params
         trained, untrained = (evaluate.nats(p, exp.model, texts, exp.seq_len, exp.batch_size, mesh, **self._build) for p in (params, fresh))
         seen = {code for code, part in zip(corpus.languages, share, strict=True) if part > 0}

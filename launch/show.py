@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from varietas.data.languages import find, name
+from varietas.data.languages import name
 from varietas.data.tokenizer import Fertility
 
 FEW_BYTES = 500  # below it a language's figure is mostly chance
@@ -56,37 +56,23 @@ def corpus_table(manifest: Mapping[str, Any]) -> Table:
 
 def evaluation_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     """Worst first, as the rows come."""
-    table = Table(
-        "language",
-        "",
-        "",
-        "bits/byte",
-        "× English",
-        "below unigram",
-        "unigram",
-        "untrained",
-        "tokens/word",
-        "bytes",
-        box=None,
-        pad_edge=False,
-    )
-    _right(table, *range(3, 10))
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    for heading in ("language", "", "bits/byte", "×English", "<unigram", "unigram", "untrained", "tokens/word", "bytes"):
+        table.add_column(heading, justify="left" if heading in ("language", "") else "right", no_wrap=True)
+    table.columns[1].max_width = 18
     english = rows.get("eng_Latn")
     for code, row in rows.items():
-        language = find(code)
-        gain = 1 - row["bits_per_byte"] / row["unigram"] if row["unigram"] else 0
-        few = "*" if row["bytes"] < FEW_BYTES else " "
+        below = 1 - row["bits_per_byte"] / row["unigram"] if row["unigram"] else 0
         table.add_row(
             code,
             name(code),
-            {"eu": "EU", "candidate": "candidate"}.get(language.status if language else "", ""),
             f"{row['bits_per_byte']:.3f}",
             f"{row['bits_per_byte'] / english['bits_per_byte']:.2f}" if english else "–",
-            f"{gain:.0%}",
+            f"{below:.0%}",
             f"{row['unigram']:.3f}",
             f"{row['untrained']:.3f}",
             f"{row['tokens'] / max(1, row['words']):.2f}",
-            f"{row['bytes']:,}{few}",
+            f"{row['bytes']:,}{'*' if row['bytes'] < FEW_BYTES else ' '}",
             style="" if row["trained_on"] else "dim",
         )
     return table
@@ -96,12 +82,14 @@ def spread(rows: Mapping[str, Mapping[str, Any]]) -> Text:
     """Best, worst and the gap between them, of the languages trained on; and what the marks mean."""
     trained = [code for code, row in rows.items() if row["trained_on"] and row["bytes"] >= FEW_BYTES] or list(rows)
     worst, best = trained[0], trained[-1]
+    lines = ["<unigram: how far below an order-0 model of the language's own tokens; × English: ratio of bits per byte"]
     gap = rows[worst]["bits_per_byte"] / rows[best]["bits_per_byte"]
-    lines = [
+    lines += [
         f"best {name(best)} {rows[best]['bits_per_byte']:.3f}, worst {name(worst)} {rows[worst]['bits_per_byte']:.3f}: {gap:.2f} × as many bits per byte"
     ]
     if not all(row["trained_on"] for row in rows.values()):
-        lines.append("dim: nothing of the language was trained on")
+        untrained = [name(code) for code, row in rows.items() if not row["trained_on"]]
+        lines.append(f"dim, nothing trained on: {', '.join(untrained)}")
     if any(row["bytes"] < FEW_BYTES for row in rows.values()):
         lines.append(f"*: under {FEW_BYTES} bytes of text, mostly chance")
     return Text("\n".join(lines))

@@ -54,12 +54,13 @@ class Attention(nnx.Module):
         q_BLNH = rotate(q_BLNH, positions_BL, cfg.rope_theta)
         k_BLKH = rotate(k_BLKH, positions_BL, cfg.rope_theta)
         if cache is not None:
-            k_BLKH, v_BLKH = cache = tuple(
-                jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), offset, axis=1)
-                for old, new in zip(cache, (k_BLKH, v_BLKH), strict=True)
-            )
+            k_BLKH, v_BLKH = cache = (_write(cache[0], k_BLKH, offset), _write(cache[1], v_BLKH, offset))
         mixed_BLNH = attend(q_BLNH, k_BLKH, v_BLKH, segments_BL, segments_BS, offset, cfg.attention)
         return jnp.einsum("BLNH,NHD->BLD", mixed_BLNH, self.out_NHD.astype(dtype)), cache
+
+
+def _write(cache_BSKH: jax.Array, new_BLKH: jax.Array, offset: jax.Array | int) -> jax.Array:
+    return jax.lax.dynamic_update_slice_in_dim(cache_BSKH, new_BLKH.astype(cache_BSKH.dtype), offset, axis=1)
 
 
 def rotate(x_BLNH: jax.Array, positions_BL: jax.Array, theta: float) -> jax.Array:

@@ -48,7 +48,8 @@ class Decoder(nnx.Module):
         init = nnx.initializers.normal(cfg.init_std)
         self.cfg = cfg
         self.embedding_VD = nnx.Param(init(rngs.params(), (cfg.vocab_size, cfg.d_model)))
-        self.layers = nnx.vmap(lambda keys: Layer(cfg, keys, feed_forward))(rngs.fork(split=cfg.n_layers))
+        stack = nnx.split_rngs(splits=cfg.n_layers)(nnx.vmap(lambda keys: Layer(cfg, keys, feed_forward)))
+        self.layers = stack(rngs)
         self.final_norm = RMSNorm(cfg.d_model, "D", cfg.norm_eps)
         self.unembedding_DV = None if cfg.tied_embeddings else nnx.Param(init(rngs.params(), (cfg.d_model, cfg.vocab_size)))
 

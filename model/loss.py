@@ -5,6 +5,7 @@ states and of the output matrix at once, so the backward pass neither keeps nor 
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,10 +33,10 @@ def cross_entropy(
     return total, _join(nll, L)
 
 
-def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, z_loss: float, chunk: int):
+def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, z_loss: float, chunk: int) -> tuple[Any, tuple[jax.Array, jax.Array]]:
     _, L, _ = hidden_BLD.shape
 
-    def step(carry: tuple[jax.Array, jax.Array], piece: tuple[jax.Array, ...]):
+    def step(carry: tuple[jax.Array, jax.Array], piece: tuple[jax.Array, ...]) -> tuple[Any, Any]:
         total, d_head = carry
         hidden, targets, weights = piece
         nll, log_z, logits = _chunk(hidden, head_DV, targets)
@@ -51,7 +52,7 @@ def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, w
     return (total, _join(nll, L)), (_join(d_hidden, L), d_head.astype(head_DV.dtype))
 
 
-def _backward(z_loss: float, chunk: int, saved: tuple[jax.Array, jax.Array], cotangents: tuple[jax.Array, jax.Array]):
+def _backward(z_loss: float, chunk: int, saved: tuple[jax.Array, jax.Array], cotangents: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, None, None]:
     d_hidden, d_head = saved
     scale = cotangents[0]
     return d_hidden * scale.astype(d_hidden.dtype), d_head * scale.astype(d_head.dtype), None, None

@@ -24,7 +24,7 @@ from varietas.train.step import State
 log = logging.getLogger("varietas")
 
 
-class DamagedCheckpoint(Exception):
+class DamagedCheckpoint(ValueError):
     """A checkpoint that cannot be trusted; the text says which array."""
 
 
@@ -144,10 +144,10 @@ def _short(error: Exception) -> str:
 
 
 def checksums(tree: Any) -> dict[str, str]:
-    """A 64-bit checksum of each array, by its path: the same on any mesh, and different after any one-bit change.
+    """A 64-bit checksum of each array, by its path: the same on any mesh, and different after any change of one element.
 
-    Σ bits[i] · odd(i) modulo 2³², for two sequences of odd multipliers. Integer sums do not depend on their order, so each
-    device adds up its own part; a flipped bit k changes the sum by ±2ᵏ times an odd number, which is never 0.
+    Each element's bits are mixed with its place, one to one, and added up modulo 2³² under two keys. Integer sums do not
+    depend on their order, so each device adds up its own part.
     """
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     sums = jax.block_until_ready([_checksum(leaf) for _, leaf in leaves])
@@ -166,7 +166,12 @@ def _checksum(x: jax.Array) -> jax.Array:
         place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
     sums = []
     for key in (0x9E3779B9, 0x85EBCA6B):
-        odd = (place ^ (place >> 15)) * jnp.uint32(0x2C1B3C6D) + jnp.uint32(key)
-        odd = ((odd ^ (odd >> 12)) * jnp.uint32(0x297A2D39)) | jnp.uint32(1)
-        sums.append(jnp.sum(bits * odd, dtype=jnp.uint32))
+        sums.append(jnp.sum(_mix32(bits ^ _mix32(place + jnp.uint32(key))), dtype=jnp.uint32))
     return jnp.stack(sums)
+
+
+def _mix32(x: jax.Array) -> jax.Array:
+    """A bijection of uint32: the finaliser of MurmurHash3 (Appleby)."""
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from varietas.model.attention import Cache
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Build, Decoder, Params, bind, empty_cache, graph_and_shapes
 
@@ -54,7 +55,7 @@ def generate(
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(len(prompts)))
 
     @partial(jax.jit, donate_argnums=2, static_argnums=1)
-    def advance(params: Params, offset_or_none: int | None, cache: tuple, tokens_BL: jax.Array, offset: jax.Array):
+    def advance(params: Params, offset_or_none: int | None, cache: Cache, tokens_BL: jax.Array, offset: jax.Array) -> tuple[jax.Array, Cache]:
         start = 0 if offset_or_none == 0 else offset
         place = start + jnp.arange(tokens_BL.shape[1])
         segments_BL = (place >= padding[:, None]).astype(jnp.int32)

@@ -142,7 +142,7 @@ def compile_and_announce(
     fn = make_step(exp.model, exp.optim, exp.steps, len(corpus.languages), exp.grad_accum, build)
     step = compile_step(fn, abstract, exp.batch_size, exp.seq_len, mesh)
     seconds = time.perf_counter() - begun
-    memory = step.memory_analysis()
+    memory: Any = step.memory_analysis()
     facts = {
         "devices": f"{mesh.size} x {mesh.devices.flat[0].device_kind}",
         "mesh": dict(mesh.shape),
@@ -177,7 +177,8 @@ def mixture_record(corpus: Corpus, stream: Stream) -> dict[str, Any]:
 
 def local_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:
     """First and last row (exclusive) of the global batch that this process's devices hold."""
-    parts = [index[0].indices(batch_size) for index in batch_sharding(mesh).addressable_devices_indices_map((batch_size, 1)).values()]
+    indices: Any = batch_sharding(mesh).addressable_devices_indices_map((batch_size, 1)).values()
+    parts = [rows.indices(batch_size) for rows, _ in indices]
     return min(part[0] for part in parts), max(part[1] for part in parts)
 
 
@@ -186,7 +187,7 @@ def sharded(local: Iterator[Rows], mesh: Mesh, batch_size: int) -> Iterator[Batc
     sharding, first = batch_sharding(mesh), local_rows(mesh, batch_size)[0]
 
     def put(rows: np.ndarray) -> jax.Array:
-        def part(index: tuple[slice, ...]) -> np.ndarray:
+        def part(index: Any) -> np.ndarray:
             begin, end, _ = index[0].indices(batch_size)
             return rows[begin - first : end - first]
 
@@ -206,7 +207,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, _: Any) -> None:
         came.append(number)
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

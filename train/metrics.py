@@ -44,7 +44,7 @@ class Recorder:
         tokens = values["tokens"].astype(np.int64)
         self.seen = self.seen + tokens
         speed = float(tokens.sum()) / elapsed
-        record = {
+        record: dict[str, Any] = {
             "step": step,
             **{name: float(values[name]) for name in ("loss", "grad_norm", "learning_rate")},
             "tokens": int(tokens.sum()),

@@ -24,7 +24,7 @@ BATCH_FIELDS = ("tokens", "segments", "positions", "languages")
 class State:
     """What a step changes. `step` (int32 scalar) is the number of steps done."""
 
-    step: jax.Array
+    step: Any
     params: Params
     optimizer: Any
 
@@ -77,9 +77,8 @@ def make_step(model: ModelConfig, optim: OptimConfig, steps: int, n_languages: i
             def add(carry: Any, part: Batch) -> tuple[Any, None]:
                 return jax.tree.map(jnp.add, carry, gradient(state.params, part, total)), None
 
-            zeros = jax.tree.map(
-                lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradient, state.params, jax.tree.map(lambda x: x[0], parts), total)
-            )
+            shapes = jax.eval_shape(gradient, state.params, jax.tree.map(lambda x: x[0], parts), total)
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
             (grads, sums), _ = jax.lax.scan(add, zeros, parts)
         updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)

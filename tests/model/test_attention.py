@@ -1,0 +1,126 @@
+"""Attention against a plain masked softmax; nothing leaks between documents or backwards in time; the cache changes nothing."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from varietas.launch.settings import load_config
+from varietas.model.attention import attend
+from varietas.model.config import ModelConfig
+from varietas.model.decoder import Params, bind, empty_cache, graph_and_shapes
+
+CFG = replace(ModelConfig(**load_config("tiny").model), vocab_size=128, n_kv_heads=2, qk_norm=True)
+L = 130  # three blocks of queries
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compile() -> Iterator[None]:
+    """XLA without its expensive passes: the same programs, compiled in a third of the time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+run_attend = jax.jit(partial(attend, implementation="blocks"))
+
+
+def naive(xp: Any, q: Any, k: Any, v: Any, segments: Any) -> Any:
+    """softmax(q kᵀ / √H) v with all scores at once, in numpy or jax.numpy (`xp`)."""
+    k, v = (xp.repeat(x, q.shape[2] // x.shape[2], axis=2) for x in (k, v))
+    scores = xp.einsum("binh,bjnh->bnij", q, k) / math.sqrt(q.shape[-1])
+    place = xp.arange(q.shape[1])
+    visible = (place[:, None] >= place) & (segments[:, :, None] == segments[:, None, :])
+    weights = xp.where(visible[:, None], xp.exp(scores), 0)
+    return xp.einsum("bnij,bjnh->binh", weights / weights.sum(-1, keepdims=True), v)
+
+
+def inputs(length: int, n_heads: int, n_kv_heads: int) -> tuple[np.ndarray, ...]:
+    """q, k, v of two rows, and segments: up to three documents a row, padding behind them."""
+    rng = np.random.default_rng(length)
+    q, k, v = (rng.standard_normal((2, length, heads, 16)).astype(np.float32) for heads in (n_heads, n_kv_heads, n_kv_heads))
+    segments = np.sort(rng.integers(1, 5, (2, length)), axis=1).astype(np.int32) % 4
+    return q, k, v, segments
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 200, 600])
+@pytest.mark.parametrize("n_kv_heads", [4, 2])
+def test_blocks_are_the_plain_masked_softmax(length: int, n_kv_heads: int) -> None:
+    q, k, v, segments = inputs(length, 4, n_kv_heads)
+    expected = naive(np, *(x.astype(np.float64) for x in (q, k, v)), segments)
+    np.testing.assert_allclose(run_attend(q, k, v, segments, segments), expected, rtol=0, atol=1e-5)  # float32 against float64
+
+
+def test_gradients_are_those_of_the_plain_masked_softmax() -> None:
+    q, k, v, segments = inputs(200, 4, 2)
+    weight = np.random.default_rng(0).standard_normal(q.shape).astype(np.float32)
+
+    def gradient(attention: Any) -> Any:
+        return jax.jit(jax.grad(lambda *qkv: jnp.sum(weight * attention(*qkv)), argnums=(0, 1, 2)))(q, k, v)
+
+    ours = gradient(lambda q, k, v: attend(q, k, v, segments, segments, implementation="blocks"))
+    for found, expected in zip(ours, gradient(lambda q, k, v: naive(jnp, q, k, v, segments)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)  # both float32, entries up to 10
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    """Weights so large that attention is not flat."""
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda x: rng.normal(0, 0.3, x.shape).astype(np.float32), graph_and_shapes(CFG)[1])
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[np.ndarray, ...]:
+    """Tokens, segments and positions of two rows of two documents each, with padding at the end."""
+    segments = np.zeros((2, L), np.int32)
+    positions = np.zeros((2, L), np.int32)
+    for row, cut in enumerate((50, 71)):
+        segments[row, :cut], segments[row, cut:120] = 1, 2
+        positions[row, :120] = np.concatenate([np.arange(cut), np.arange(120 - cut)])
+    return np.random.default_rng(0).integers(0, CFG.vocab_size, (2, L), np.int32), segments, positions
+
+
+@jax.jit
+def hidden(params: Params, *rows: jax.Array) -> jax.Array:
+    return bind(graph_and_shapes(CFG)[0], params)(*rows)
+
+
+@partial(jax.jit, static_argnames="static_offset")
+def extend(params: Params, rows: tuple, cache: tuple, segments_BS: jax.Array, offset: jax.Array | int, static_offset: int | None = None):
+    start = offset if static_offset is None else static_offset
+    return bind(graph_and_shapes(CFG)[0], params).extend(*rows, cache, segments_BS, start)
+
+
+@pytest.mark.parametrize("place", [0, 49, 50, 64, 119])
+def test_a_token_changes_only_what_follows_in_its_document(params: Params, rows: tuple[np.ndarray, ...], place: int) -> None:
+    tokens, segments, positions = rows
+    other = tokens.copy()
+    other[:, place] = (tokens[:, place] + 1) % CFG.vocab_size
+    before, after = np.asarray(hidden(params, *rows)), np.asarray(hidden(params, other, segments, positions))
+    sees = (segments == segments[:, place, None]) & (np.arange(L) >= place)
+    assert np.array_equal(before[~sees], after[~sees])
+    assert (np.abs(before - after).max(-1) > 1e-6)[sees].all()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "static"),  # whether the place of a piece is a plain int, which is worked through in blocks of queries
+    [((L,), True), ((60, 70), True), ((60, 70), False), ((60, *[1] * 20), False)],
+    ids=["whole", "two pieces", "two pieces, traced", "token by token"],
+)
+def test_the_cache_changes_nothing(params: Params, rows: tuple[np.ndarray, ...], pieces: tuple[int, ...], static: bool) -> None:
+    _, segments, _ = rows
+    expected = np.asarray(hidden(params, *rows))
+    cache, begin = empty_cache(CFG, 2, 160), 0
+    segments_BS = np.pad(segments, ((0, 0), (0, 30)), constant_values=1)  # places that are not written yet are never seen
+    for size in pieces:
+        here = slice(begin, begin + size)
+        found, cache = extend(params, tuple(x[:, here] for x in rows), cache, segments_BS, begin, begin if static else None)
+        np.testing.assert_allclose(found, expected[:, here], rtol=0, atol=2e-5)  # normed, so about 1; sums in another order
+        begin += size

@@ -1,0 +1,185 @@
+"""The sharding table: what it says of an array, what it refuses, and that no device holds more than its share of a state."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from varietas.launch.settings import load_config
+from varietas.model.config import ModelConfig
+from varietas.model.decoder import Decoder, init_params
+from varietas.model.sharding import constrain, dims_of, make_mesh, param_shardings, spec
+from varietas.train.experiment import OptimConfig
+from varietas.train.step import State, abstract_state, init_state
+
+BASE = load_config("tiny")
+CFG = replace(ModelConfig(**BASE.model), vocab_size=128, tied_embeddings=False, qk_norm=True)
+OPTIM = OptimConfig(**BASE.optim)
+MESHES = [(1, 8, 1), (1, 1, 8), (2, 2, 2)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compile() -> Iterator[None]:
+    """XLA without its expensive passes: the same programs, compiled in a third of the time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.mark.parametrize(
+    ("dims", "parameter", "activation"),
+    [
+        ("VD", P("tensor", "fsdp"), P("tensor", None)),
+        ("RDNH", P(None, "fsdp", "tensor", None), P(None, None, "tensor", None)),
+        ("RNHD", P(None, "tensor", None, "fsdp"), P(None, "tensor", None, None)),
+        ("DF", P("fsdp", "tensor"), P(None, "tensor")),
+        ("RD", P(None, "fsdp"), P(None, None)),
+        ("BLD", P(None, None, "fsdp"), P(("data", "fsdp"), None, None)),
+        ("BLV", P(None, None, "tensor"), P(("data", "fsdp"), None, "tensor")),
+        ("", P(), P()),
+    ],
+)
+def test_the_letters_of_an_array_say_how_it_is_split(dims: str, parameter: P, activation: P) -> None:
+    assert spec(dims) == parameter
+    assert spec(dims, activation=True) == activation
+
+
+def test_an_axis_used_twice_is_an_error() -> None:
+    with pytest.raises(ValueError, match="'NV' use a mesh axis twice"):
+        spec("NV")
+    with pytest.raises(ValueError, match="'DD' use a mesh axis twice"):
+        spec("DD")
+
+
+def test_an_unknown_letter_is_an_error_that_names_it() -> None:
+    with pytest.raises(ValueError, match=r"dimension 'Q' of 'DQ' is not in the sharding table; it knows BLDNK"):
+        spec("DQ")
+
+
+def test_the_layers_lead_in_what_lies_under_layers() -> None:
+    assert dims_of(("layers", "attention", "query_DNH")) == "RDNH"
+    assert dims_of(("embedding_VD",)) == "VD"
+    assert dims_of(("final_norm", "scale_D")) == "D"
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Mesh:
+    return make_mesh(2, 2, 2)
+
+
+def shardings_of(mesh: Mesh, **shapes: tuple[int, ...]) -> Any:
+    return param_shardings({"layers": {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}}, mesh)
+
+
+def test_a_name_that_does_not_fit_its_shape_is_an_error(mesh: Mesh) -> None:
+    with pytest.raises(ValueError, match=r"layers/gate_DF has shape \(64, 192\), but its name ends with 3 dimensions"):
+        shardings_of(mesh, gate_DF=(64, 192))  # the layer axis is missing
+
+
+def test_a_size_that_does_not_divide_is_an_error(mesh: Mesh) -> None:
+    with pytest.raises(ValueError, match=r"layers/gate_DF: F=191 does not divide over mesh.tensor=2"):
+        shardings_of(mesh, gate_DF=(2, 64, 191))
+    with pytest.raises(ValueError, match=r"layers/gate_DF: D=63 does not divide over mesh.fsdp=2"):
+        shardings_of(mesh, gate_DF=(2, 63, 192))
+    assert shardings_of(mesh, gate_DF=(3, 64, 192))["layers"]["gate_DF"].spec == P(None, "fsdp", "tensor")
+
+
+def test_a_mesh_takes_all_the_devices() -> None:
+    with pytest.raises(ValueError, match=r"mesh data=3 × fsdp=2 × tensor=1 needs 6 devices, found 8"):
+        make_mesh(3, 2, 1)
+    assert dict(make_mesh(1, 2, 2, devices=jax.devices()[:4]).shape) == {"data": 1, "fsdp": 2, "tensor": 2}
+
+
+def test_constrain_splits_an_activation_where_a_mesh_is_active(mesh: Mesh) -> None:
+    x = jnp.ones((8, 4, 6))
+    assert constrain(x, "BLD") is x
+    with jax.set_mesh(mesh):
+        y = jax.block_until_ready(jax.jit(lambda x: constrain(x, "BLF"))(x))
+    assert y.sharding.spec == P(("data", "fsdp"), None, "tensor")
+    assert {shard.data.shape for shard in y.addressable_shards} == {(2, 4, 3)}
+
+
+class Bottleneck(nnx.Module):
+    """A part that a user might add."""
+
+    def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs):
+        init = nnx.initializers.normal(cfg.init_std)
+        self.squeeze_DF = nnx.Param(init(rngs.params(), (cfg.d_model, 16)))
+        self.stretch_FD = nnx.Param(init(rngs.params(), (16, cfg.d_model)))
+
+    def __call__(self, x_BLD: jax.Array) -> jax.Array:
+        return x_BLD @ self.squeeze_DF @ self.stretch_FD
+
+
+def test_a_part_that_a_user_adds_is_sharded_by_its_names(mesh: Mesh) -> None:
+    state = abstract_state(CFG, OPTIM, mesh, partial(Decoder, feed_forward=Bottleneck))
+    added = state.params["layers"]["feed_forward"]
+    assert {name: (x.shape, x.sharding.spec) for name, x in added.items()} == {
+        "squeeze_DF": ((2, 64, 16), P(None, "fsdp", "tensor")),
+        "stretch_FD": ((2, 16, 64), P(None, "tensor", "fsdp")),
+    }
+
+
+@pytest.fixture(scope="module")
+def states() -> dict[tuple[int, ...], State]:
+    """A fresh state on each mesh, and on one device."""
+    return {
+        sizes: init_state(CFG, OPTIM, make_mesh(*sizes, devices=jax.devices()[: int(np.prod(sizes))]), seed=3)
+        for sizes in [(1, 1, 1), *MESHES]
+    }
+
+
+@pytest.mark.parametrize("sizes", MESHES)
+def test_no_device_holds_more_than_its_share(states: dict[tuple[int, ...], State], sizes: tuple[int, int, int]) -> None:
+    _, fsdp, tensor = sizes
+    R, D, F, V, N, H = 2, 64, 192, 128, 8, 8
+    matrices = 2 * V * D + R * (4 * D * N * H + 3 * D * F)  # each has D and one of N, K, F, V
+    scales_D, scales_H = (2 * R + 1) * D, 2 * R * H  # no tensor axis; no axis at all
+    share = matrices // (fsdp * tensor) + scales_D // fsdp + scales_H
+    counters = 3  # step, and two of the optimizer
+    held: Counter[Any] = Counter()
+    for array in jax.tree.leaves(states[sizes]):
+        held.update({shard.device: shard.data.nbytes for shard in array.addressable_shards})
+    assert dict(held) == dict.fromkeys(jax.devices(), 4 * (3 * share + counters))  # float32: weights and AdamW's two moments
+
+
+@pytest.mark.parametrize("sizes", MESHES)
+def test_a_state_is_what_its_abstract_one_says(states: dict[tuple[int, ...], State], sizes: tuple[int, int, int]) -> None:
+    def facts(state: State) -> list[Any]:
+        return [(x.shape, x.dtype, x.sharding) for x in jax.tree.leaves(state)]
+
+    assert facts(states[sizes]) == facts(abstract_state(CFG, OPTIM, make_mesh(*sizes)))
+
+
+@pytest.mark.parametrize("sizes", MESHES)
+def test_fresh_parameters_are_the_same_on_any_mesh(states: dict[tuple[int, ...], State], sizes: tuple[int, int, int]) -> None:
+    jax.tree.map(np.testing.assert_array_equal, states[sizes].params, states[1, 1, 1].params)
+
+
+def test_fresh_parameters_have_the_spread_of_the_config(states: dict[tuple[int, ...], State]) -> None:
+    def check(path: tuple[Any, ...], array: jax.Array) -> None:
+        name, values = path[-1].key, np.asarray(array)
+        if name.startswith("scale"):
+            assert (values == 1).all()
+            return
+        std = CFG.init_std / (2 if name in ("out_NHD", "down_FD") else 1)  # sqrt(2 n_layers) is 2
+        assert values.std() == pytest.approx(std, rel=0.05)  # 8192 or more numbers: 6 standard errors
+        if path[0].key == "layers":
+            assert not np.isclose(values[0], values[1]).all()
+
+    jax.tree_util.tree_map_with_path(check, states[1, 1, 1].params)
+
+
+def test_another_seed_gives_other_parameters(states: dict[tuple[int, ...], State]) -> None:
+    other = jax.jit(lambda: init_params(CFG, 4)["embedding_VD"])()
+    of_both = np.corrcoef(np.ravel(other), np.ravel(states[1, 1, 1].params["embedding_VD"]))
+    assert abs(of_both[0, 1]) < 0.05  # 8192 numbers: 4.5 standard errors
