@@ -82,7 +82,7 @@ def spread(rows: Mapping[str, Mapping[str, Any]]) -> Text:
     """Best, worst and the gap between them, of the languages trained on; and what the marks mean."""
     trained = [code for code, row in rows.items() if row["trained_on"] and row["bytes"] >= FEW_BYTES] or list(rows)
     worst, best = trained[0], trained[-1]
-    lines = ["<unigram: how far below an order-0 model of the language's own tokens; × English: ratio of bits per byte"]
+    lines = ["<unigram: how far below an order-0 model, the token frequencies of the mixture; × English: ratio of bits per byte"]
     gap = rows[worst]["bits_per_byte"] / rows[best]["bits_per_byte"]
     lines += [
         f"best {name(best)} {rows[best]['bits_per_byte']:.3f}, worst {name(worst)} {rows[worst]['bits_per_byte']:.3f}: {gap:.2f} × as many bits per byte"

@@ -89,7 +89,7 @@ def percent(share: float | None) -> str:
 def compact(value: float | None) -> str:
     """Three digits and a unit: `34.2 M`."""
     for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value is not None and abs(value) >= max(size, 1e4) * 0.9995:
+        if value is not None and abs(value) >= (1e4 if unit == "k" else 0.9995 * size):
             return f"{figure(value / size, 3, zeros=True)}{NARROW_SPACE}{unit}"
     return figure(value, 3)
 
@@ -322,9 +322,10 @@ footer { color: var(--quiet); padding-top: 2rem; border-top: 1px solid var(--rul
   vertical-align: .2em; background: var(--c) }
 @media (max-width: 54rem) { section { grid-template-columns: minmax(0, 1fr) } .headline { grid-template-columns: 1fr 1fr; gap: 1.3rem 1rem }
   .headline dd { font-size: 1.7rem } .lede { font-size: 1.2rem } .chart svg.bars { padding-left: 7.4rem } }
-@media print { @page { margin: 16mm 14mm } :root { --paper: #fff } html { font-size: 11pt } main { padding: 0; max-width: none } nav { display: none }
-  .headline { grid-template-columns: repeat(3, 1fr) } section { display: block; padding: 1.4rem 0 } h2 { break-after: avoid } tr { break-inside: avoid } .wide { overflow: visible }
-  table { font-size: .74rem } th, td { padding-left: .5rem } .meter { width: 5rem } * { print-color-adjust: exact } }
+@media print { @page { margin: 16mm 14mm } :root { --paper: #fff } html { font-size: 11pt } main { padding: 0; max-width: none }
+  .headline { grid-template-columns: repeat(3, 1fr) } nav { display: none } section { display: block; padding: 1.4rem 0 }
+  h2 { break-after: avoid } tr { break-inside: avoid } .wide { overflow: visible } table { font-size: .74rem }
+  th, td { padding-left: .5rem } .meter { width: 5rem } * { print-color-adjust: exact } }
 """
 
 SCRIPT = """

@@ -95,18 +95,12 @@ def nats(
 
 
 def unigram_nats(texts: dict[str, Text], corpus: Corpus, shares: np.ndarray) -> dict[str, float]:
-    """The same under token frequencies alone: of the language itself in the training corpus, add-one smoothed;
-    for a language that was not trained on, of the whole mixture."""
+    """The same under an order-0 model: the frequencies of tokens in the training mixture, every token counted once more."""
     counts = corpus.unigrams.astype(np.float64)
-    mixture = (counts / np.maximum(counts.sum(1, keepdims=True), 1) * shares[:, None]).sum(0) * counts.sum()
-    trained = {code: counts[i] for i, code in enumerate(corpus.languages) if shares[i] > 0}
-
-    def one(code: str, text: Text) -> float:
-        smoothed = trained.get(code, mixture) + 1.0
-        cost = np.log(smoothed.sum()) - np.log(smoothed)
-        return float(sum(cost[ids[1:]].sum() for ids in text.documents))
-
-    return {code: one(code, text) for code, text in texts.items()}
+    frequency = counts / np.maximum(counts.sum(1, keepdims=True), 1)  # of each language, (languages, V)
+    smoothed = shares @ frequency * counts.sum() + 1.0
+    cost = np.log(smoothed.sum()) - np.log(smoothed)
+    return {code: float(sum(cost[ids[1:]].sum() for ids in text.documents)) for code, text in texts.items()}
 
 
 def table(

@@ -6,6 +6,7 @@ see and its positions leave the padding out. Each row has a random key of its ow
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -51,23 +52,12 @@ def generate(
     tokens = np.zeros((len(prompts), length), np.int32)
     for row, prompt in enumerate(prompts):
         tokens[row, length - len(prompt) :] = prompt
-    padding = jnp.array([length - len(prompt) for prompt in prompts])
+    padding = jnp.array([length - len(prompt) for prompt in prompts], jnp.int32)
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(len(prompts)))
 
-    @partial(jax.jit, donate_argnums=2, static_argnums=1)
-    def advance(params: Params, offset_or_none: int | None, cache: Cache, tokens_BL: jax.Array, offset: jax.Array) -> tuple[jax.Array, Cache]:
-        start = 0 if offset_or_none == 0 else offset
-        place = start + jnp.arange(tokens_BL.shape[1])
-        segments_BL = (place >= padding[:, None]).astype(jnp.int32)
-        segments_BS = (jnp.arange(size) >= padding[:, None]).astype(jnp.int32)
-        decoder = bind(graph, params)
-        hidden, cache = decoder.extend(tokens_BL, segments_BL, jnp.maximum(place - padding[:, None], 0), cache, segments_BS, start)
-        logits = jnp.einsum("BD,DV->BV", hidden[:, -1], decoder.head_DV, preferred_element_type=jnp.float32)
-        here = start + tokens_BL.shape[1]
-        return choose(logits, jax.vmap(partial(jax.random.fold_in, data=here))(keys), temperature, top_p), cache
-
     with jax.set_mesh(mesh):
-        chosen, cache = advance(params, 0, empty_cache(cfg, len(prompts), size), jnp.asarray(tokens), jnp.int32(0))
+        cache = empty_cache(cfg, len(prompts), size)
+        chosen, cache = _advance(graph, params, cache, jnp.asarray(tokens), padding, keys, jnp.int32(0), temperature, top_p)
         ended = np.zeros(len(prompts), bool)
         for n in range(max_tokens):
             values = np.asarray(chosen)  # waits, so that never more than one program is queued
@@ -75,7 +65,31 @@ def generate(
             yield [None if end else int(value) for value, end in zip(values, ended, strict=True)]
             if ended.all() or n + 1 == max_tokens:
                 return
-            chosen, cache = advance(params, None, cache, chosen[:, None], jnp.int32(length + n))
+            chosen, cache = _advance(graph, params, cache, chosen[:, None], padding, keys, jnp.int32(length + n), temperature, top_p)
+
+
+@partial(jax.jit, static_argnames=("graph", "temperature", "top_p"), donate_argnames="cache")
+def _advance(
+    graph: Any,
+    params: Params,
+    cache: Cache,
+    tokens_BL: jax.Array,
+    padding_B: jax.Array,
+    keys_B: jax.Array,
+    offset: jax.Array,
+    temperature: float,
+    top_p: float,
+) -> tuple[jax.Array, Cache]:
+    """The token of each row that follows these, which are written to the cache at `offset`, and the cache."""
+    L = tokens_BL.shape[1]
+    start = offset if L == 1 else 0  # the prompts come first; a plain 0 lets attention leave out the keys that come later
+    place = start + jnp.arange(L)
+    segments_BL = (place >= padding_B[:, None]).astype(jnp.int32)
+    segments_BS = (jnp.arange(cache[0].shape[2]) >= padding_B[:, None]).astype(jnp.int32)
+    decoder = bind(graph, params)
+    hidden, cache = decoder.extend(tokens_BL, segments_BL, jnp.maximum(place - padding_B[:, None], 0), cache, segments_BS, start)
+    logits = jnp.einsum("BD,DV->BV", hidden[:, -1], decoder.head_DV, preferred_element_type=jnp.float32)
+    return choose(logits, jax.vmap(jax.random.fold_in)(keys_B, start + L - padding_B), temperature, top_p), cache
 
 
 def choose(logits_BV: jax.Array, keys_B: jax.Array, temperature: float, top_p: float) -> jax.Array:

@@ -38,14 +38,15 @@ class History:
     not_finite: list[int] = field(default_factory=list)  # steps whose loss is not
     curves: dict[str, Line] = field(default_factory=dict)
     languages: dict[str, Line] = field(default_factory=dict)  # losses; "" is all together
-    seen: dict[str, dict[str, Any]] = field(default_factory=dict)  # the last entry of each
+    seen: dict[str, float] = field(default_factory=dict)  # tokens of each language, and its epochs
+    epochs: dict[str, float] = field(default_factory=dict)
 
 
 def number(value: object) -> float | None:
     """A finite number, or None for anything else that a file may hold in its place."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
-        return None
-    return float(value)
+    if isinstance(value, (int, float)) and -1e300 < value < 1e300 and not isinstance(value, bool):
+        return float(value)
+    return None
 
 
 def mapping(value: object) -> dict[str, Any]:
@@ -108,7 +109,9 @@ def read_metrics(path: Path) -> History:
     width, panel_width = 1 + lines // POINTS, 1 + lines // PANEL_POINTS
     curves: dict[str, Bins] = {name: {} for name in CURVES}
     by_language: dict[str, Bins] = {"": {}}
-    seen: dict[str, dict[str, Any]] = {}
+    added: dict[str, float] = {}
+    latest: dict[str, float] = {}
+    epochs: dict[str, float] = {}
     rates, not_finite = array("d"), list[int]()
     step, tokens, last_loss = -1, 0.0, None
     for step, record in records(path):
@@ -124,9 +127,15 @@ def read_metrics(path: Path) -> History:
         if (rate := number(record.get("tokens_per_second"))) is not None:
             rates.append(rate)
         for code, entry in mapping(record.get("languages")).items():
-            seen[code] = mapping(entry)
-            if (loss := number(seen[code].get("loss"))) is not None:
+            entry = mapping(entry)
+            if (latest_tokens := number(entry.get("tokens"))) is not None:
+                latest[code], added[code] = latest_tokens, added.get(code, 0.0) + latest_tokens
+            if (passes := number(entry.get("epochs"))) is not None:
+                epochs[code] = passes
+            if (loss := number(entry.get("loss"))) is not None:
                 put(by_language.setdefault(code, {}), step // panel_width, loss)
+    # An entry's tokens may be those of its step or a running total: what adds up to the tokens of the run is right.
+    running = abs(sum(latest.values()) - tokens) < abs(sum(added.values()) - tokens)
     return History(
         steps=step + 1,
         tokens=round(tokens),
@@ -135,7 +144,8 @@ def read_metrics(path: Path) -> History:
         not_finite=not_finite,
         curves={name: thinned(bins, width) for name, bins in curves.items() if bins},
         languages={code: thinned(bins, panel_width) for code, bins in by_language.items() if bins},
-        seen=seen,
+        seen=latest if running else added,
+        epochs=epochs,
     )
 
 
@@ -151,8 +161,8 @@ def header(name: str, config: Mapping[str, Any], env: Mapping[str, Any], history
     mesh = mapping(env.get("mesh")) or mapping(config.get("mesh"))
     parameters = number(env.get("parameters"))
     shown = [
-        ("Parameters", compact(parameters), figure(parameters)),
-        ("Steps", figure(history.steps), f"of {figure(planned)} planned"),
+        ("Parameters", compact(parameters), figure(parameters) if parameters else ""),
+        ("Steps", figure(history.steps), f"of {figure(planned)} planned" if planned else ""),
         ("Tokens seen", compact(history.tokens), f"in {len(history.seen)} languages"),
         ("Final loss", fixed(history.loss), "nats a token, the last recorded"),
         ("Tokens per second", compact(history.rate), "median over steps"),
@@ -173,9 +183,9 @@ def header(name: str, config: Mapping[str, Any], env: Mapping[str, Any], history
     else:
         said += "It has not been evaluated yet."
     cells = "".join(f'<div><dt>{label}</dt><dd>{value}</dd><dd class="note">{note}</dd></div>' for label, value, note in shown)
-    by, started = f"Varietas {esc(env.get('varietas', ''))}".strip(), esc(str(env.get("started", ""))[:16].replace("T", " "))
+    by, started = (esc(text) for text in (env.get("varietas", ""), str(env.get("started", ""))[:16].replace("T", " ")))
     return (
-        f'<header><p class="eyebrow"><span>{by} · report of a run</span><span>{started}</span></p><h1>{esc(name)}</h1>'
+        f'<header><p class="eyebrow"><span>Varietas {by} · report of a run</span><span>{started}</span></p><h1>{esc(name)}</h1>'
         f'<p class="lede">{said}</p><dl class="headline">{cells}</dl></header>'
     )
 
@@ -228,13 +238,12 @@ def languages_section(history: History) -> str:
 def mixture_section(history: History, mixture: Mapping[str, Any]) -> str:
     entries = {code: mapping(entry) for code, entry in mapping(mixture.get("languages")).items()}
     wanted = {code: number(entry.get("weight")) for code, entry in entries.items()}
-    seen = {code: number(entry.get("tokens")) or 0.0 for code, entry in history.seen.items()}
+    total = sum(history.seen.values())
     rows = []
-    for code in sorted({*wanted, *seen}, key=lambda code: (-(wanted.get(code) or 0.0), code)):
-        share = quotient(seen.get(code, 0.0), sum(seen.values()))
+    for code in sorted({*wanted, *history.seen}, key=lambda code: (-(wanted.get(code) or 0.0), code)):
+        share = quotient(history.seen.get(code, 0.0), total)
         sizes = (f"{figure(number(entries.get(code, {}).get(key)))} {key}" for key in ("documents", "tokens", "bytes"))
-        epochs = fixed(number(history.seen.get(code, {}).get("epochs")))
-        figures = (percent(wanted.get(code)), percent(share), epochs)
+        figures = (percent(wanted.get(code)), percent(share), fixed(history.epochs.get(code)))
         rows.append(Bar(languages.name(code), wanted.get(code), share, figures, f"{title_of(code)}: {', '.join(sizes)}"))
     if not rows:
         return quiet("No mixture and no tokens by language have been recorded yet.")
@@ -335,7 +344,7 @@ def render(run: Path) -> str:
         raise ValueError(f"{run}: found no config.json that can be read; give the folder of a run, as in runs/demo")
     history = read_metrics(run / "metrics.jsonl")
     env, mixture, evaluation = (mapping(read_json(run / f"{name}.json")) for name in ("environment", "mixture", "evaluation"))
-    speed = [("tokens_per_second", "Tokens per second", False), ("mfu", "Share of the peak FLOP/s", False)]
+    speed = [("tokens_per_second", "Tokens per second", False), ("mfu", "Peak FLOP/s used", False)]
     sections = {
         "Loss": loss_section(history),
         "Optimiser": curves_section(history, ("learning_rate", "Learning rate", False), ("grad_norm", "Gradient norm", True)),
