@@ -66,7 +66,7 @@ def test_greedy_is_the_most_likely_token_of_the_whole_decoder_each_time(params: 
         for n, token in enumerate(text, len(prompt)):
             assert token == int(logits(params, tokens, n).argmax())
             tokens[n] = token
-        assert len(set(text)) > 6  # it is no single token over and over
+    assert len(set().union(*greedy)) > 10  # it is not the same few tokens over and over
 
 
 @pytest.mark.parametrize("row", [0, 1, 2])
@@ -105,7 +105,8 @@ def test_a_row_ends_with_its_end_of_sequence(params: Params, greedy: list[list[i
 
 
 def test_when_all_rows_have_ended_nothing_more_comes(params: Params, greedy: list[list[int]]) -> None:
-    assert texts(params, [PROMPTS[0]], eos=greedy[0][4]) == [[*greedy[0][:4], None]]
+    eos = greedy[0][4]
+    assert texts(params, [PROMPTS[0]], eos=eos) == [[*greedy[0][: greedy[0].index(eos)], None]]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from varietas.train import charts
-from varietas.train.report import PANEL_POINTS, POINTS, read_metrics, render, write_report
+from varietas.train.history import PANEL_POINTS, POINTS, read_metrics
+from varietas.train.report import render, write_report
 
 VOID = {"meta", "br"}
 CODES = ("eng_Latn", "mlt_Latn", "ces_Latn")
@@ -47,7 +48,7 @@ class Page(HTMLParser):
 
 
 def record(step: int, **changes: Any) -> dict[str, Any]:
-    entries = {code: {"loss": 3.0 + i, "tokens": 100 * (i + 1) * (step + 1), "epochs": 0.5} for i, code in enumerate(CODES)}
+    entries = {code: {"loss": 3.0 + i, "tokens": 100 * (i + 1), "epochs": 0.5} for i, code in enumerate(CODES)}
     values = {"loss": 5.0 / (step + 1), "grad_norm": 0.4, "learning_rate": 1e-3, "tokens": 600, "tokens_per_second": 1000.0 + step}
     return {"step": step, **values, "mfu": None, "languages": entries} | changes
 
@@ -181,13 +182,6 @@ def test_a_step_written_twice_counts_once(tmp_path: Path) -> None:
     run = make(tmp_path / "resumed", [record(step) for step in (0, 1, 2, 1, 2, 3)])
     history = read_metrics(run / "metrics.jsonl")
     assert (history.steps, history.tokens, history.seen["eng_Latn"]) == (4, 2400, 400)
-
-
-def test_tokens_of_a_language_may_be_of_the_step_or_running_totals(tmp_path: Path) -> None:
-    totals = make(tmp_path / "totals", [record(step) for step in range(5)])
-    each = make(tmp_path / "each", [record(step, languages=record(0)["languages"]) for step in range(5)])
-    assert read_metrics(totals / "metrics.jsonl").seen == read_metrics(each / "metrics.jsonl").seen
-    assert read_metrics(each / "metrics.jsonl").seen == {"eng_Latn": 500, "mlt_Latn": 1000, "ces_Latn": 1500}
 
 
 def test_long_runs_are_thinned(tmp_path: Path) -> None:
