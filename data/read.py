@@ -58,7 +58,8 @@ def _decompressed(raw: IO[bytes]) -> Iterator[bytes]:
     magic = raw.read(4)
     raw.seek(0)
     if magic[:2] == b"\x1f\x8b":
-        yield from gzip.open(raw)
+        with gzip.open(raw) as unzipped:
+            yield from unzipped
     elif magic == b"\x28\xb5\x2f\xfd":
         yield from _lines(_zstd_chunks(raw))
     else:

@@ -1,5 +1,6 @@
 """Starts jax the way we want it: virtual devices on a CPU, a compilation cache that outlives the process, quiet libraries."""
 
+import contextlib
 import logging
 import os
 import warnings
@@ -18,8 +19,6 @@ def start(cpu_devices: int | None) -> int:
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     if cpu_devices is not None and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        try:
+        with contextlib.suppress(RuntimeError):  # jax runs already, in a notebook for example: its devices stay as they are
             jax.config.update("jax_num_cpu_devices", cpu_devices)
-        except RuntimeError:  # jax runs already, in a notebook for example: its devices stay as they are
-            pass
     return len(jax.devices())

@@ -95,7 +95,7 @@ class Run:
         return cls(config, folder=folder, cpu_devices=cpu_devices, **kwargs)
 
     def train(self, steps: int | None = None) -> bool:
-        """Trains to the end, or `steps` steps further. Goes on where the folder's newest checkpoint is. Returns whether the run is finished.
+        """Trains to the end, or `steps` steps further, from the folder's newest checkpoint on. Returns whether the run is finished.
 
         Raises ValueError if the folder holds a run of another config, or a corpus that does not fit.
         """
@@ -198,11 +198,9 @@ class Run:
     def _corpus(self) -> Corpus:
         path = self.config.data.corpus or default_corpus(self.config.model.vocab_size)
         corpus = Corpus(path)
-        if corpus.manifest["vocab_size"] > self.config.model.vocab_size:
-            raise ValueError(
-                f"model.vocab_size={self.config.model.vocab_size} is smaller than the {corpus.manifest['vocab_size']} pieces of the tokenizer of "
-                f"{path}; set model.vocab_size={corpus.manifest['vocab_size']} or more"
-            )
+        have, need = self.config.model.vocab_size, corpus.manifest["vocab_size"]
+        if have < need:
+            raise ValueError(f"model.vocab_size={have} is smaller than the tokenizer of {path}; set model.vocab_size={need} or more")
         return corpus
 
     def _shares(self, corpus: Corpus) -> np.ndarray:

@@ -71,7 +71,8 @@ def _explain(error: Exception, overrides: Sequence[str], path: str) -> str:
         flag = argument.split("=")[0].lstrip("-")
         field = flag.removeprefix("config.")
         if not flag.startswith("config."):
-            return f"unknown option --{flag}; {_nearest('--config.' + field, ['--config.' + name for name in fields] + ['--config', '--run', '--cpu_devices'])}"
+            known = [f"--config.{name}" for name in fields] + ["--config", "--run", "--cpu_devices"]
+            return f"unknown option --{flag}; {_nearest(f'--config.{field}', known)}"
         if field not in fields:
             return f"--{flag}: there is no field {field}; {_nearest(field, fields)}"
         value = argument.partition("=")[2]
@@ -138,9 +139,8 @@ def check(config: ConfigDict) -> None:
     if config.data.seq_len < 2:
         raise ValueError("data.seq_len=1 leaves nothing to predict; set data.seq_len=2 or more")
     if t.batch_size % t.grad_accum:
-        raise ValueError(
-            f"train.grad_accum={t.grad_accum} does not divide train.batch_size={t.batch_size}; set grad_accum={_divisor(t.batch_size, t.grad_accum)}"
-        )
+        near = _divisor(t.batch_size, t.grad_accum)
+        raise ValueError(f"train.grad_accum={t.grad_accum} does not divide train.batch_size={t.batch_size}; set grad_accum={near}")
     if config.data.mixture.weights:
         parse_weights(config.data.mixture.weights)
 

@@ -82,10 +82,10 @@ def spread(rows: Mapping[str, Mapping[str, Any]]) -> Text:
     """Best, worst and the gap between them, of the languages trained on; and what the marks mean."""
     trained = [code for code, row in rows.items() if row["trained_on"] and row["bytes"] >= FEW_BYTES] or list(rows)
     worst, best = trained[0], trained[-1]
-    lines = ["<unigram: how far below an order-0 model, the token frequencies of the mixture; × English: ratio of bits per byte"]
-    gap = rows[worst]["bits_per_byte"] / rows[best]["bits_per_byte"]
-    lines += [
-        f"best {name(best)} {rows[best]['bits_per_byte']:.3f}, worst {name(worst)} {rows[worst]['bits_per_byte']:.3f}: {gap:.2f} × as many bits per byte"
+    low, high = rows[best]["bits_per_byte"], rows[worst]["bits_per_byte"]
+    lines = [
+        "<unigram: how far below an order-0 model, the token frequencies of the mixture; ×English: ratio of bits per byte",
+        f"best {name(best)} {low:.3f}, worst {name(worst)} {high:.3f}: {high / low:.2f} × as many bits per byte",
     ]
     if not all(row["trained_on"] for row in rows.values()):
         untrained = [name(code) for code, row in rows.items() if not row["trained_on"]]

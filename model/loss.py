@@ -33,7 +33,7 @@ def cross_entropy(
     return total, _join(nll, L)
 
 
-def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, z_loss: float, chunk: int) -> tuple[Any, tuple[jax.Array, jax.Array]]:
+def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, z_loss: float, chunk: int) -> Any:
     _, L, _ = hidden_BLD.shape
 
     def step(carry: tuple[jax.Array, jax.Array], piece: tuple[jax.Array, ...]) -> tuple[Any, Any]:
@@ -52,7 +52,7 @@ def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, w
     return (total, _join(nll, L)), (_join(d_hidden, L), d_head.astype(head_DV.dtype))
 
 
-def _backward(z_loss: float, chunk: int, saved: tuple[jax.Array, jax.Array], cotangents: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, None, None]:
+def _backward(z_loss: float, chunk: int, saved: tuple[jax.Array, jax.Array], cotangents: tuple[jax.Array, jax.Array]) -> Any:
     d_hidden, d_head = saved
     scale = cotangents[0]
     return d_hidden * scale.astype(d_hidden.dtype), d_head * scale.astype(d_head.dtype), None, None

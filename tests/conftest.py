@@ -1,7 +1,6 @@
 """Eight virtual CPU devices for every test, and one tiny model, corpus and run that all share."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -12,13 +11,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nothing is read from or left in the user's cache; programs compiled by one test are there for the next."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["VARIETAS_CACHE"] = str(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    yield
 
 
 @pytest.fixture(scope="session")

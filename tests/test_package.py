@@ -27,7 +27,9 @@ def test_the_wheel_trains_from_another_directory(tmp_path: Path, corpus_folder: 
     out = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert out.returncode == 0, out.stderr
     assert "2 steps done" in out.stdout
-    where = subprocess.run([str(python), "-c", "import varietas.data as d; print(d.__file__)"], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    where = subprocess.run(
+        [str(python), "-c", "import varietas.data as d; print(d.__file__)"], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
     assert str(tmp_path / "venv") in where.stdout
 
 

@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 
 from varietas.launch.settings import load_config
 from varietas.model.config import ModelConfig
-from varietas.model.decoder import Decoder, init_params
+from varietas.model.decoder import Decoder, Params, init_params
 from varietas.model.sharding import constrain, dims_of, make_mesh, param_shardings, spec
 from varietas.train.experiment import OptimConfig
 from varietas.train.step import State, abstract_state, init_state
@@ -131,11 +131,14 @@ def test_a_part_that_a_user_adds_is_sharded_by_its_names(mesh: Mesh) -> None:
 
 @pytest.fixture(scope="module")
 def states() -> dict[tuple[int, ...], State]:
-    """A fresh state on each mesh, and on one device."""
-    return {
-        sizes: init_state(CFG, OPTIM, make_mesh(*sizes, devices=jax.devices()[: int(np.prod(sizes))]), seed=3)
-        for sizes in [(1, 1, 1), *MESHES]
-    }
+    """A fresh state on each mesh."""
+    return {sizes: init_state(CFG, OPTIM, make_mesh(*sizes), seed=3) for sizes in MESHES}
+
+
+@pytest.fixture(scope="module")
+def unsharded() -> Params:
+    """The same parameters, made with no mesh."""
+    return jax.jit(lambda: init_params(CFG, seed=3))()
 
 
 @pytest.mark.parametrize("sizes", MESHES)
@@ -161,11 +164,13 @@ def test_a_state_is_what_its_abstract_one_says(states: dict[tuple[int, ...], Sta
 
 
 @pytest.mark.parametrize("sizes", MESHES)
-def test_fresh_parameters_are_the_same_on_any_mesh(states: dict[tuple[int, ...], State], sizes: tuple[int, int, int]) -> None:
-    jax.tree.map(np.testing.assert_array_equal, states[sizes].params, states[1, 1, 1].params)
+def test_fresh_parameters_are_the_same_on_any_mesh(
+    states: dict[tuple[int, ...], State], unsharded: Params, sizes: tuple[int, int, int]
+) -> None:
+    jax.tree.map(np.testing.assert_array_equal, states[sizes].params, unsharded)
 
 
-def test_fresh_parameters_have_the_spread_of_the_config(states: dict[tuple[int, ...], State]) -> None:
+def test_fresh_parameters_have_the_spread_of_the_config(unsharded: Params) -> None:
     def check(path: tuple[Any, ...], array: jax.Array) -> None:
         name, values = path[-1].key, np.asarray(array)
         if name.startswith("scale"):
@@ -176,10 +181,10 @@ def test_fresh_parameters_have_the_spread_of_the_config(states: dict[tuple[int, 
         if path[0].key == "layers":
             assert not np.isclose(values[0], values[1]).all()
 
-    jax.tree_util.tree_map_with_path(check, states[1, 1, 1].params)
+    jax.tree_util.tree_map_with_path(check, unsharded)
 
 
-def test_another_seed_gives_other_parameters(states: dict[tuple[int, ...], State]) -> None:
-    other = jax.jit(lambda: init_params(CFG, 4)["embedding_VD"])()
-    of_both = np.corrcoef(np.ravel(other), np.ravel(states[1, 1, 1].params["embedding_VD"]))
+def test_another_seed_gives_other_parameters(unsharded: Params) -> None:
+    other = jax.jit(lambda: init_params(CFG, seed=4)["embedding_VD"])()
+    of_both = np.corrcoef(np.ravel(other), np.ravel(unsharded["embedding_VD"]))
     assert abs(of_both[0, 1]) < 0.05  # 8192 numbers: 4.5 standard errors

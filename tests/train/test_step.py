@@ -20,11 +20,11 @@ from varietas.model.decoder import bind, graph_and_shapes
 from varietas.model.sharding import batch_sharding, make_mesh
 from varietas.train.experiment import OptimConfig
 from varietas.train.optimizer import decayed, learning_rate, make_optimizer
-from varietas.train.step import abstract_state, compile_step, init_state, make_step
+from varietas.train.step import State, abstract_state, compile_step, make_step
 
-CFG = replace(ModelConfig(**load_config("tiny").model), vocab_size=128, loss_chunk=24)
+CFG = replace(ModelConfig(**load_config("tiny").model), vocab_size=128, d_ff=96, loss_chunk=10)
 OPTIM = replace(OptimConfig(**load_config("tiny").optim), warmup_steps=4, z_loss=1e-2, clip_norm=0.5)  # which clips the first steps
-STEPS, B, L, N_LANGUAGES = 20, 16, 32, 3
+STEPS, B, L, N_LANGUAGES = 20, 8, 24, 3
 ONE = (1, 1, 1)
 MESHES = [(8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2), (1, 4, 2)]
 
@@ -73,8 +73,13 @@ def mesh_of(sizes: tuple[int, int, int]) -> Mesh:
 
 
 @cache
-def fresh() -> Any:
-    return jax.tree.map(np.array, init_state(CFG, OPTIM, mesh_of(ONE), seed=0))
+def fresh() -> State:
+    """Random parameters as a new model has them, but for norms that are not all alike."""
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: rng.normal(0, 0.02, x.shape).astype(np.float32), graph_and_shapes(CFG)[1])
+    params = jax.tree_util.tree_map_with_path(lambda path, x: x + path[-1].key.startswith("scale"), params)
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract_state(CFG, OPTIM, mesh_of(ONE)))
+    return replace(zeros, params=params)
 
 
 @cache
@@ -183,7 +188,7 @@ def test_steps_and_rates_are_counted_from_zero() -> None:
 
 
 def test_a_batch_in_four_parts_is_one_batch() -> None:
-    parts, whole = run((2, 2, 2), 1, 4), run((2, 2, 2))
+    parts, whole = run((1, 2, 1), 1, 4), run()
     for name, value in parts.metrics[0].items():
         np.testing.assert_allclose(value, whole.metrics[0][name], rtol=1e-5)
     assert_trees_close(parts.gradients, whole.gradients, 1e-5)
@@ -191,8 +196,8 @@ def test_a_batch_in_four_parts_is_one_batch() -> None:
 
 @pytest.mark.parametrize("remat", ["dots", "full"])
 def test_recomputing_activations_changes_nothing(remat: str) -> None:
-    again, plain = run(steps=3, remat=remat), run()
-    np.testing.assert_allclose(again.losses, plain.losses[:3], rtol=1e-6)
+    again, plain = run(steps=1, remat=remat), run()
+    np.testing.assert_allclose(again.losses, plain.losses[:1], rtol=1e-6)
     assert_trees_close(again.gradients, plain.gradients, 1e-6)
 
 
@@ -207,7 +212,9 @@ def test_the_less_is_kept_the_more_is_recomputed() -> None:
 
 def test_bfloat16_products_train_float32_parameters() -> None:
     half, single = run(dtype="bfloat16"), run()
-    assert {x.dtype for x in jax.tree.leaves((half.state.params, optax.tree_utils.tree_get(half.state.optimizer, "mu")))} == {jnp.float32}
+    assert {x.dtype for x in jax.tree.leaves((half.state.params, optax.tree_utils.tree_get(half.state.optimizer, "mu")))} == {
+        jnp.dtype(jnp.float32)
+    }
     assert half.losses[-1] < half.losses[0] - 0.5
     np.testing.assert_allclose(half.losses, single.losses, rtol=0.01)  # 8 bits of each factor
     cfg = replace(CFG, dtype="bfloat16")
@@ -252,10 +259,11 @@ def test_updates_are_those_of_torch() -> None:
     groups = [{"params": theirs[::2], "weight_decay": 0.3}, {"params": theirs[1::2], "weight_decay": 0.0}]
     adamw, rate = torch.optim.AdamW(groups, lr=0.0, **options), learning_rate(optim, 6)
     optimizer = make_optimizer(optim, 6)
+    update = jax.jit(optimizer.update)
     state = optimizer.init(params)
     for step in range(5):
         gradients = jax.tree.map(lambda x, step=step: x * (0.01 if step == 2 else 1.0), draw(shapes))
-        updates, state = optimizer.update(gradients, state, params)
+        updates, state = update(gradients, state, params)
         params = optax.apply_updates(params, updates)
         for group in adamw.param_groups:
             group["lr"] = float(rate(step))
