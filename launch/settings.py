@@ -110,8 +110,8 @@ def check(config: ConfigDict) -> None:
             raise ValueError(f"{field}={flat[field]!r} is of type {type(flat[field]).__name__}, expected {type(value).__name__}")
     for field in (*POSITIVE, *NOT_NEGATIVE, *FRACTIONS):
         value = flat[field]
-        fits = (value >= 0 if field not in POSITIVE else value > 0) and (value <= 1 if field in FRACTIONS else math.isfinite(value))
-        if not fits:
+        valid = (value >= 0 if field not in POSITIVE else value > 0) and (value <= 1 if field in FRACTIONS else math.isfinite(value))
+        if not valid:
             wanted = "more than 0" if field in POSITIVE else "from 0 to 1" if field in FRACTIONS else "0 or more"
             raise ValueError(f"{field}={value} must be {wanted}; configs/base.py has {known[field]}")
     for field, choices in CHOICES.items():
@@ -139,8 +139,8 @@ def check(config: ConfigDict) -> None:
     if config.data.seq_len < 2:
         raise ValueError("data.seq_len=1 leaves nothing to predict; set data.seq_len=2 or more")
     if t.batch_size % t.grad_accum:
-        near = _divisor(t.batch_size, t.grad_accum)
-        raise ValueError(f"train.grad_accum={t.grad_accum} does not divide train.batch_size={t.batch_size}; set grad_accum={near}")
+        fits = _divisor(t.batch_size, t.grad_accum)
+        raise ValueError(f"train.grad_accum={t.grad_accum} does not divide train.batch_size={t.batch_size}; set grad_accum={fits}")
     if config.data.mixture.weights:
         parse_weights(config.data.mixture.weights)
 

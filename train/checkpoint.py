@@ -45,6 +45,7 @@ class Checkpoints:
         self.folder = folder.resolve()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._writing = False
 
     def steps(self) -> list[int]:
         """Steps with a whole checkpoint, ascending."""
@@ -56,14 +57,17 @@ class Checkpoints:
         items = {"params": state.params, "optimizer": state.optimizer}
         meta = {**meta, "step": step, "checksums": {name: checksums(item) for name, item in items.items()}}
         saves = {name: ocp.args.StandardSave(item) for name, item in items.items()}
+        self._writing = True
         self._manager.save(step, args=ocp.args.Composite(**saves, meta=ocp.args.JsonSave(meta)))
 
     def check(self) -> None:
-        """Raises the error of a background save that has failed, if any."""
-        self._manager.check_for_errors()
+        """Raises the error of a background save that has failed. (Orbax's own check_for_errors misses it: its finalizer has swallowed it.)"""
+        if self._writing and not self._manager.is_saving_in_progress():
+            self.wait()
 
     def wait(self) -> None:
         """Waits for the save under way; raises its error."""
+        self._writing = False
         self._manager.wait_until_finished()
 
     def close(self) -> None:

@@ -41,8 +41,10 @@ def generate(
     if min(len(prompt) for prompt in prompts) == 0:
         raise ValueError("a prompt holds no token; begin it with bos")
     if longest + max_tokens > cfg.max_seq_len:
+        room = max(0, cfg.max_seq_len - longest)
         raise ValueError(
-            f"a prompt of {longest} tokens and {max_tokens} new ones exceed the model's context of {cfg.max_seq_len}; ask for {max(0, cfg.max_seq_len - longest)} or fewer"
+            f"a prompt of {longest} tokens and {max_tokens} new ones exceed the model's context of {cfg.max_seq_len}; "
+            f"ask for {room} or fewer"
         )
     if not (temperature >= 0 and 0 < top_p <= 1):
         raise ValueError(f"temperature={temperature} must be 0 or more and top_p={top_p} above 0 and at most 1")

@@ -156,11 +156,13 @@ def compile_and_announce(
     }
     write_json(run / "environment.json", {**environment(), **facts})
     write_json(run / "mixture.json", mixture_record(corpus, stream))
-    mib = 2**20
+    held, working = memory.argument_size_in_bytes / 2**20, memory.temp_size_in_bytes / 2**20
+    shape = " × ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
+    gflop = facts["flops_per_token"] * exp.batch_size * exp.seq_len / 1e9
+    console.print(f"{facts['parameters'] / 1e6:,.1f} M parameters on {facts['devices']}, mesh {shape}", highlight=False)
     console.print(
-        f"{facts['parameters'] / 1e6:,.1f} M parameters on {facts['devices']}, mesh {' × '.join(f'{k} {v}' for k, v in mesh.shape.items())}\n"
-        f"step compiled in {seconds:.1f} s: {exp.batch_size} × {exp.seq_len} tokens, {facts['flops_per_token'] * exp.batch_size * exp.seq_len / 1e9:,.0f} GFLOP; "
-        f"a device holds {memory.argument_size_in_bytes / mib:,.0f} MiB of state and batch and {memory.temp_size_in_bytes / mib:,.0f} MiB while it works",
+        f"step of {exp.batch_size} × {exp.seq_len} tokens and {gflop:,.0f} GFLOP compiled in {seconds:.1f} s; "
+        f"a device holds {held:,.0f} MiB of state and batch, and {working:,.0f} MiB more while it works",
         highlight=False,
     )
     return step
@@ -221,8 +223,8 @@ def blame(error: FloatingPointError, stream: Stream, batch_size: int) -> str:
     """The error with the documents of its batch: the first place to look."""
     step = int(str(error).removeprefix("step ").split(":")[0])
     documents = {(piece.language, piece.document) for piece in stream.documents(step * batch_size, (step + 1) * batch_size)}
-    names = ", ".join(f"{language} {document}" for language, document in sorted(documents)[:8])
+    names = ", ".join(f"{language} {document}" for language, document in sorted(documents)[:8]) + (", …" if len(documents) > 8 else "")
     return (
-        f"{error}. Nothing of this step was saved. Its batch holds {len(documents)} documents ({names}{', …' if len(documents) > 8 else ''}); "
-        "lower optim.peak_lr or optim.clip_norm, or look at them"
+        f"{error}. Nothing of this step was saved. Its batch holds {len(documents)} documents ({names}): "
+        "look at them, or lower optim.peak_lr or optim.clip_norm"
     )

@@ -35,7 +35,7 @@ from varietas.launch.settings import check, config_names, cpu_devices, experimen
     ],
 )
 def test_mistakes(overrides: list[str], says: str) -> None:
-    with pytest.raises(ValueError, match=".") as error:
+    with pytest.raises(ValueError, match=r".") as error:
         check(load_config("tiny", overrides))
     assert says in str(error.value) and "\n" not in str(error.value)
 
@@ -64,7 +64,7 @@ def test_mesh(overrides: list[str], n_devices: int, result: tuple[int, int, int]
     if isinstance(result, tuple):
         assert resolve_mesh(config, n_devices) == result
         return
-    with pytest.raises(ValueError, match=".") as error:
+    with pytest.raises(ValueError, match=r".") as error:
         resolve_mesh(config, n_devices)
     assert result in str(error.value)
 

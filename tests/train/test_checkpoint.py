@@ -1,6 +1,7 @@
 """Checkpoints: other meshes, copies, damage, failing saves, memory."""
 
 import shutil
+import time
 from pathlib import Path
 
 import jax
@@ -77,9 +78,9 @@ def test_a_copy_restores_after_the_original_is_gone(saved: Path, state: State, t
 
 def test_a_flipped_bit_is_noticed_named_and_survived(saved: Path, state: State, caplog: pytest.LogCaptureFixture) -> None:
     flip_a_bit(saved / "2")
-    with pytest.raises(DamagedCheckpoint, match="checkpoint 2 .* (array params/|params cannot be read|optimizer)"):
-        checkpoints = Checkpoints(saved)
-        abstract = abstract_state(MODEL, OPTIM, mesh(1, 8, 1))
+    checkpoints = Checkpoints(saved)
+    abstract = abstract_state(MODEL, OPTIM, mesh(1, 8, 1))
+    with pytest.raises(DamagedCheckpoint, match=r"checkpoint 2 .* (array|cannot be read)"):
         checkpoints.restore(2, abstract.params, abstract.optimizer)
     restored = checkpoints.restore_latest(abstract.params, abstract.optimizer)
     assert restored is not None and restored.step == 1 and digest(restored.params) == digest(at_step(state, 1).params)
@@ -126,11 +127,16 @@ def test_a_failed_background_save_surfaces(state: State, tmp_path: Path, monkeyp
         raise OSError("No space left on device")
 
     monkeypatch.setattr(serialization, "async_serialize_from_host", full)
+    checkpoints.save(state, {})
+
+    def following_steps() -> None:
+        for _ in range(1000):
+            checkpoints.check()
+            time.sleep(0.01)
+
     with pytest.raises(Exception, match="No space left"):
-        checkpoints.save(state, {})
-        checkpoints.wait()
-        checkpoints.check()
-    assert checkpoints.steps() == []
+        following_steps()
+    assert Checkpoints(tmp_path / "checkpoints").steps() == []
 
 
 def test_a_save_is_not_touched_by_steps_that_follow(state: State, tmp_path: Path) -> None:
