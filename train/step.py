@@ -84,7 +84,7 @@ def make_step(model: ModelConfig, optim: OptimConfig, steps: int, n_languages: i
         params = optax.apply_updates(state.params, updates)
         metrics = {
             "loss": sums["nll"].sum() / total,
-            "grad_norm": optax.global_norm(grads),
+            "grad_norm": optax.tree.norm(grads),
             "learning_rate": rate(state.step),
             **sums,
         }

@@ -57,7 +57,7 @@ def ours(
 def test_value_and_gradients(arrays: tuple[np.ndarray, ...], chunk: int) -> None:
     for found, expected in zip(ours(*arrays, chunk), reference(*arrays, Z_LOSS), strict=True):
         assert found.dtype == jnp.float32
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5)  # float32 sums of up to 72 terms of size 10
+        np.testing.assert_allclose(found, expected, rtol=5e-6, atol=1e-5)  # float32 against float64: a third was seen
 
 
 def test_without_a_gradient_the_values_are_the_same(arrays: tuple[np.ndarray, ...]) -> None:
@@ -78,7 +78,7 @@ def test_a_token_of_weight_zero_has_no_gradient(arrays: tuple[np.ndarray, ...]) 
 
 def test_what_comes_after_the_loss_scales_its_gradient(arrays: tuple[np.ndarray, ...]) -> None:
     for found, expected in zip(ours(*arrays, 7, scale=3.0)[2:], reference(*arrays, Z_LOSS)[2:], strict=True):
-        np.testing.assert_allclose(found, 3 * expected, rtol=1e-5, atol=6e-5)
+        np.testing.assert_allclose(found, 3 * expected, rtol=5e-6, atol=3e-5)
 
 
 def test_logits_of_half_precision_weights_are_summed_in_float32(arrays: tuple[np.ndarray, ...]) -> None:

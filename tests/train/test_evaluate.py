@@ -81,7 +81,7 @@ def test_nats_of_short_documents_are_the_sum_over_their_tokens(params: Params, t
     short = {"ces_Latn": texts["ces_Latn"], "ell_Grek": texts["ell_Grek"]}
     expected = {code: sum(brute_force(ids, len(ids) - 1) for ids in text.documents) for code, text in short.items()}
     found = nats(params, CFG, short, LENGTH, 4, make_mesh(1, 1, 1, jax.devices()[:1]))
-    assert found == pytest.approx(expected, rel=1e-5)  # float32 against float64
+    assert found == pytest.approx(expected, rel=1e-7)  # float32 nll of each token, summed in float64: 2e-8 was seen
 
 
 @pytest.mark.parametrize(("batch_size", "mesh"), [(4, (1, 1, 1)), (1, (1, 1, 1)), (8, (8, 1, 1)), (4, (2, 2, 2))])
@@ -92,7 +92,7 @@ def test_neither_batch_size_nor_mesh_changes_nats(
         code: sum(brute_force(*window) for ids in text.documents for window in windows(ids, LENGTH)) for code, text in texts.items()
     }
     found = nats(params, CFG, texts, LENGTH, batch_size, make_mesh(*mesh, jax.devices()[: math.prod(mesh)]))
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert found == pytest.approx(expected, rel=1e-7)
 
 
 def test_unigrams_by_hand() -> None:

@@ -151,7 +151,7 @@ def assert_trees_close(found: Any, expected: Any, tolerance: float) -> None:
 def test_any_mesh_gives_the_same_losses(sizes: tuple[int, int, int]) -> None:
     one, many = run().losses, run(sizes).losses
     assert one[-1] < one[0] - 0.5
-    np.testing.assert_allclose(many, one, rtol=1e-5)
+    np.testing.assert_allclose(many, one, rtol=1e-6)  # float32 sums in other orders: 2e-7 was seen, and no growth over 20 steps
 
 
 @pytest.mark.parametrize("sizes", [ONE, *MESHES])
@@ -160,7 +160,7 @@ def test_gradients_are_those_of_the_textbook(sizes: tuple[int, int, int]) -> Non
     norm = math.sqrt(sum(float((x.astype(np.float64) ** 2).sum()) for x in jax.tree.leaves(expected)))
     assert norm > OPTIM.clip_norm
     assert float(run(sizes).metrics[0]["grad_norm"]) == pytest.approx(norm, rel=1e-5)
-    assert_trees_close(run(sizes).gradients, jax.tree.map(lambda x: x * OPTIM.clip_norm / norm, expected), 1e-5)
+    assert_trees_close(run(sizes).gradients, jax.tree.map(lambda x: x * OPTIM.clip_norm / norm, expected), 3e-6)  # 1e-6 was seen
 
 
 @pytest.mark.parametrize("sizes", [ONE, (2, 2, 2)])
@@ -175,10 +175,10 @@ def test_sums_by_language_are_those_of_a_loop_over_the_tokens(sizes: tuple[int, 
                 nll[language] -= log_p[row, place - 1]
                 targets[language] += 1
     metrics = run(sizes).metrics[0]
-    np.testing.assert_allclose(metrics["nll"], nll, rtol=1e-5)
+    np.testing.assert_allclose(metrics["nll"], nll, rtol=1e-6)  # 6e-8 was seen
     np.testing.assert_array_equal(metrics["targets"], targets)
     np.testing.assert_array_equal(metrics["tokens"], tokens)
-    assert float(metrics["loss"]) == pytest.approx(nll.sum() / targets.sum(), rel=1e-5)
+    assert float(metrics["loss"]) == pytest.approx(nll.sum() / targets.sum(), rel=1e-6)
 
 
 def test_steps_and_rates_are_counted_from_zero() -> None:
@@ -190,15 +190,15 @@ def test_steps_and_rates_are_counted_from_zero() -> None:
 def test_a_batch_in_four_parts_is_one_batch() -> None:
     parts, whole = run((1, 2, 1), 1, 4), run()
     for name, value in parts.metrics[0].items():
-        np.testing.assert_allclose(value, whole.metrics[0][name], rtol=1e-5)
-    assert_trees_close(parts.gradients, whole.gradients, 1e-5)
+        np.testing.assert_allclose(value, whole.metrics[0][name], rtol=1e-6)
+    assert_trees_close(parts.gradients, whole.gradients, 2e-6)  # sums in another order: 7e-7 was seen
 
 
 @pytest.mark.parametrize("remat", ["dots", "full"])
 def test_recomputing_activations_changes_nothing(remat: str) -> None:
     again, plain = run(steps=1, remat=remat), run()
     np.testing.assert_allclose(again.losses, plain.losses[:1], rtol=1e-6)
-    assert_trees_close(again.gradients, plain.gradients, 1e-6)
+    assert_trees_close(again.gradients, plain.gradients, 1e-6)  # other fusions: 3e-7 was seen
 
 
 def test_the_less_is_kept_the_more_is_recomputed() -> None:
@@ -216,7 +216,7 @@ def test_bfloat16_products_train_float32_parameters() -> None:
         jnp.dtype(jnp.float32)
     }
     assert half.losses[-1] < half.losses[0] - 0.5
-    np.testing.assert_allclose(half.losses, single.losses, rtol=0.01)  # 8 bits of each factor
+    np.testing.assert_allclose(half.losses, single.losses, rtol=1e-3)  # factors of 8 bits, means over a batch: 8e-5 was seen
     cfg = replace(CFG, dtype="bfloat16")
     graph, shapes = graph_and_shapes(cfg)
     rows = [jax.ShapeDtypeStruct((B, L), jnp.int32)] * 3
