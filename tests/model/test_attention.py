@@ -54,7 +54,9 @@ def inputs(length: int, n_heads: int, n_kv_heads: int) -> tuple[np.ndarray, ...]
 def test_blocks_are_the_plain_masked_softmax(length: int, n_kv_heads: int) -> None:
     q, k, v, segments = inputs(length, 4, n_kv_heads)
     expected = naive(np, *(x.astype(np.float64) for x in (q, k, v)), segments)
-    np.testing.assert_allclose(run_attend(q, k, v, segments, segments), expected, rtol=0, atol=3e-6)  # float32 against float64: 1e-6 was seen
+    np.testing.assert_allclose(
+        run_attend(q, k, v, segments, segments), expected, rtol=0, atol=3e-6
+    )  # float32 against float64: 1e-6 was seen
 
 
 def test_gradients_are_those_of_the_plain_masked_softmax() -> None:

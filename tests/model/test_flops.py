@@ -62,7 +62,9 @@ def test_forward_flops_are_those_that_xla_counts(changes: dict[str, int | bool])
 
     counted = jax.jit(logits).lower(params, *rows).compile().cost_analysis()["flops"]
     unseen = 4 * cfg.n_heads * cfg.head_dim * (L - (L + 1) / 2)
-    assert counted == pytest.approx(B * L * (forward_flops_per_token(cfg, L) + unseen), rel=5e-3)  # the rest is norms, rotations and softmax: 2.4e-3 was seen
+    assert counted == pytest.approx(
+        B * L * (forward_flops_per_token(cfg, L) + unseen), rel=5e-3
+    )  # the rest is norms, rotations and softmax: 2.4e-3 was seen
 
 
 def test_the_cost_of_attention_grows_with_the_row_and_of_nothing_else() -> None:
