@@ -35,7 +35,7 @@ def training_documents() -> Iterator[dict[str, str]]:
     A language counts if it is in our table and not in WORLD: official in the EU or in a candidate
     country, or at home beside them (Basque, Belarusian, Catalan, Icelandic, Armenian, Norwegian).
     That is 33 of eld's 60; Irish and Maltese are not among them. Serbian is Cyrillic throughout.
-    Raises ModuleNotFoundError without eld, and ValueError if its version or its file is not ours.
+    Raises ValueError if eld is missing or its version or file is not ours.
     """
     path = _installed("eld", ELD_VERSION, ELD_FILE)
     content = path.read_bytes() if path.is_file() else b""
@@ -68,7 +68,7 @@ def parallel_documents() -> Iterator[dict[str, str]]:
     One text, but not the same articles of it: gflanguages picked paragraphs by their length in each
     language, so no article is in all, and some (German, Greek, Portuguese, Albanian) have Article 1
     only: small differences between two languages mean nothing. Latgalian has no sample.
-    Raises ModuleNotFoundError without gflanguages, ValueError if its version is not ours, and
+    Raises ValueError if gflanguages is missing or its version is not ours, and
     FileNotFoundError if a file of it is missing.
     """
     folder = _installed("gflanguages", GFLANGUAGES_VERSION, GFLANGUAGES_FOLDER)
@@ -121,7 +121,7 @@ def _installed(package: str, version: str, path: str) -> Path:
     try:
         distribution = metadata.distribution(package)
     except metadata.PackageNotFoundError as error:
-        raise ModuleNotFoundError(
+        raise ValueError(
             f"the embedded text needs {package} {version}, which is not installed; run: pip install {package}=={version}"
         ) from error
     if distribution.version != version:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import grain
+from absl import flags
 
 from varietas.data.stream import Rows, Stream
 
@@ -42,5 +43,7 @@ def batches(
     steps = grain.MapDataset.source(Steps(stream, batch_size, stop, first, last))[start:]
     ahead = steps.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
     if workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # Grain asks absl's flags for its own; nothing of ours sets any
         ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
     return iter(ahead)
