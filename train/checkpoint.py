@@ -153,12 +153,11 @@ def checksums(tree: Any) -> dict[str, str]:
     Each element's bits are mixed with its place, one to one, and added up modulo 2³² under two keys. Integer sums do not
     depend on their order, so each device adds up its own part.
     """
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    sums = jax.block_until_ready([_checksum(leaf) for _, leaf in leaves])
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): "".join(f"{int(part):08x}" for part in np.asarray(total))
-        for (path, _), total in zip(leaves, sums, strict=True)
-    }
+    sums = {}
+    for path, array in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        total = np.asarray(_checksum(array))  # waits: never more than one program in flight
+        sums[jax.tree_util.keystr(path, simple=True, separator="/")] = "".join(f"{int(part):08x}" for part in total)
+    return sums
 
 
 @jax.jit

@@ -40,11 +40,11 @@ def _quick_compile() -> Iterator[None]:
 
 
 def make_batch(seed: int) -> Batch:
-    """Rows of one to four documents in three languages, each of few tokens so that there is something to learn, and padding."""
+    """Rows of one to four documents and padding, and one document that fills its row; few tokens a language, so that it can learn."""
     rng = np.random.default_rng(seed)
     batch = {name: np.zeros((B, L), np.int32) for name in ("tokens", "segments", "positions", "languages")}
     for row in range(B):
-        cuts = np.sort(rng.integers(1, L + 1, rng.integers(1, 5)))
+        cuts = np.sort(rng.integers(1, L + 1, rng.integers(1, 5))) if row else [L]
         for segment, (begin, end) in enumerate(zip([0, *cuts[:-1]], cuts, strict=True), 1):
             here, language = (row, slice(begin, end)), rng.integers(N_LANGUAGES)
             batch["tokens"][here] = 40 * language + rng.integers(0, 48, end - begin) ** 2 // 48
