@@ -2,12 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/demo
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test lint types wheel clean
 
 demo: .venv/demo
+	@echo "1 of 3: training; stop it whenever you like, make demo goes on from there"
 	$(BIN)/varietas train --config demo --run $(RUN)
+	@echo "2 of 3: evaluating every language"
 	$(BIN)/varietas evaluate --run $(RUN)
+	@echo "3 of 3: generating text and writing the report"
 	$(BIN)/varietas report --run $(RUN)
 
 test: .venv/test
@@ -23,17 +27,21 @@ types: .venv/test
 wheel: .venv/test
 	$(BIN)/python -m build --wheel --outdir dist .
 
-.venv/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Varietas needs Python 3.11 to 3.13, found " + sys.version.split()[0] + "; try make PYTHON=python3.11")'
-	$(PYTHON) -m venv .venv
+.venv/made:
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
+	  "Varietas needs Python 3.11 to 3.13, found " + sys.version.split()[0] + "; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
 
-.venv/demo: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
-	touch $@
+.venv/demo: .venv/made pyproject.toml constraints.txt
+	@echo "installing Varietas and what it needs into .venv: about a minute"
+	@$(PIP) --editable .
+	@touch $@
 
-.venv/test: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo,dev,parity]'
-	touch $@ .venv/demo
+.venv/test: .venv/made pyproject.toml constraints.txt
+	@echo "installing what the tests need into .venv: about two minutes"
+	@$(PIP) --editable '.[demo,dev,parity]'
+	@touch $@ .venv/demo
 
 clean:
 	rm -rf .venv build dist *.egg-info

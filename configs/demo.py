@@ -2,7 +2,8 @@
 
     make demo        or        varietas train --config demo --run runs/demo
 
-A laptop or server with 2 cores: about 5 minutes. Bits per byte end 20 to 50 % below the unigram baseline in each language.
+A laptop or server with 2 cores: 5 to 6 minutes for 2.6 M tokens, two passes over the text. Bits per byte end 20 to 55 % below the
+unigram baseline. With so little text a small model learns as much from a token as a large one, so this one is small and sees more.
 """
 
 from ml_collections import ConfigDict
@@ -13,9 +14,10 @@ from varietas.configs import base
 def get_config(arg: str = "") -> ConfigDict:
     c = base.get_config()
     with c.unlocked():
-        c.model.d_model = 256
-        c.model.d_ff = 768
+        c.model.n_heads = 4
         c.model.n_kv_heads = 4
-        c.train.steps = 500
-        c.checkpoint.every = 50
+        c.optim.peak_lr = 5e-3
+        c.optim.warmup_steps = 40
+        c.train.steps = 640
+        c.checkpoint.every = 40
     return c

@@ -211,16 +211,21 @@ def test_the_less_is_kept_the_more_is_recomputed() -> None:
 
 
 def test_bfloat16_products_train_float32_parameters() -> None:
-    half, single = run(dtype="bfloat16"), run()
+    half, single = run(steps=10, dtype="bfloat16"), run()
     assert {x.dtype for x in jax.tree.leaves((half.state.params, optax.tree_utils.tree_get(half.state.optimizer, "mu")))} == {
         jnp.dtype(jnp.float32)
     }
-    assert half.losses[-1] < half.losses[0] - 0.5
-    np.testing.assert_allclose(half.losses, single.losses, rtol=1e-3)  # factors of 8 bits, means over a batch: 8e-5 was seen
+    assert half.losses[-1] < half.losses[0] - 0.2
+    np.testing.assert_allclose(half.losses, single.losses[:10], rtol=1e-3)  # factors of 8 bits, means over a batch: 8e-5 was seen
     cfg = replace(CFG, dtype="bfloat16")
     graph, shapes = graph_and_shapes(cfg)
     rows = [jax.ShapeDtypeStruct((B, L), jnp.int32)] * 3
-    assert jax.eval_shape(lambda params, *rows: bind(graph, params)(*rows), shapes, *rows).dtype == jnp.bfloat16
+
+    def hidden_and_head(params: Any, *rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+        decoder = bind(graph, params)
+        return decoder(*rows), decoder.head_DV
+
+    assert {x.dtype for x in jax.eval_shape(hidden_and_head, shapes, *rows)} == {jnp.dtype(jnp.bfloat16)}
 
 
 def test_matrices_are_decayed_and_norms_are_not() -> None:
