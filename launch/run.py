@@ -113,7 +113,9 @@ class Run:
         if outcome.finished:
             from varietas.train.digest import digest
 
-            self.console.print(f"{outcome.step:,} steps done; SHA-256 of the parameters: {digest(outcome.params)}", soft_wrap=True)
+            sha256 = digest(outcome.params)
+            self._note(parameter_digest={"step": outcome.step, "sha256": sha256})
+            self.console.print(f"{outcome.step:,} steps done; SHA-256 of the parameters: {sha256}", soft_wrap=True)
         else:
             self.console.print(f"stopped after step {outcome.step:,} of {self.config.train.steps:,}; the same command goes on from there")
         return outcome.finished
@@ -202,6 +204,11 @@ class Run:
         if have < need:
             raise ValueError(f"model.vocab_size={have} is smaller than the tokenizer of {path}; set model.vocab_size={need} or more")
         return corpus
+
+    def _note(self, **facts: Any) -> None:
+        """Adds to environment.json."""
+        path = self.folder / "environment.json"
+        write_json(path, {**json.loads(path.read_text("utf-8")), **facts})
 
     def _shares(self, corpus: Corpus) -> np.ndarray:
         """Share of tokens of each language of the corpus. Raises ValueError if the mixture does not fit the corpus."""

@@ -61,7 +61,7 @@ class Checkpoints:
         self._manager.save(step, args=ocp.args.Composite(**saves, meta=ocp.args.JsonSave(meta)))
 
     def check(self) -> None:
-        """Raises the error of a background save that has failed. (Orbax's own check_for_errors misses it: its finalizer has swallowed it.)"""
+        """Raises the error of a background save that has failed. Orbax's check_for_errors misses it: its finalizer has taken it."""
         if self._writing and not self._manager.is_saving_in_progress():
             self.wait()
 

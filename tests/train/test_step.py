@@ -27,16 +27,19 @@ OPTIM = replace(OptimConfig(**load_config("tiny").optim), warmup_steps=4, z_loss
 STEPS, B, L, N_LANGUAGES = 20, 8, 24, 3
 ONE = (1, 1, 1)
 MESHES = [(8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2), (1, 4, 2)]
+# XLA without its expensive passes: the same programs, compiled in a fifth of the time.
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True, "xla_cpu_use_fusion_emitters": False}
 
 Batch = dict[str, np.ndarray]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick_compile() -> Iterator[None]:
-    """XLA without its expensive passes: the same programs, compiled in a third of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    """compile_step with QUICK, since most of the time here goes into compiling a step for each mesh."""
+    compile_slowly = jax.stages.Lowered.compile
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax.stages.Lowered, "compile", lambda lowered: compile_slowly(lowered, QUICK))
+        yield
 
 
 def make_batch(seed: int) -> Batch:
@@ -138,7 +141,7 @@ def textbook_loss(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
 @cache
 def textbook() -> tuple[Any, np.ndarray]:
     """Gradients and log p of the first batch under the fresh parameters, on one device."""
-    gradients, log_p = jax.jit(jax.grad(textbook_loss, has_aux=True))(fresh().params, BATCHES[0])
+    gradients, log_p = jax.jit(jax.grad(textbook_loss, has_aux=True), compiler_options=QUICK)(fresh().params, BATCHES[0])
     return jax.tree.map(np.asarray, gradients), np.asarray(log_p)
 
 
@@ -264,7 +267,7 @@ def test_updates_are_those_of_torch() -> None:
     groups = [{"params": theirs[::2], "weight_decay": 0.3}, {"params": theirs[1::2], "weight_decay": 0.0}]
     adamw, rate = torch.optim.AdamW(groups, lr=0.0, **options), learning_rate(optim, 6)
     optimizer = make_optimizer(optim, 6)
-    update = jax.jit(optimizer.update)
+    update = jax.jit(optimizer.update, compiler_options=QUICK)
     state = optimizer.init(params)
     for step in range(5):
         gradients = jax.tree.map(lambda x, step=step: x * (0.01 if step == 2 else 1.0), draw(shapes))
