@@ -162,7 +162,7 @@ def compile_and_announce(
     console.print(f"{facts['parameters'] / 1e6:,.1f} M parameters on {facts['devices']}, mesh {shape}", highlight=False)
     console.print(
         f"step of {exp.batch_size} × {exp.seq_len} tokens and {gflop:,.0f} GFLOP compiled in {seconds:.1f} s; "
-        f"a device holds {held:,.0f} MiB of state and batch, and {working:,.0f} MiB more while it works",
+        f"a device holds {held:,.0f} MiB, {working:,.0f} MiB more while it works",
         highlight=False,
     )
     return step
