@@ -101,7 +101,7 @@ def _attend_in_blocks(
     B, L, N, H = q_BLNH.shape
     S, K = k_BSKH.shape[1:3]
     # Heads lead in memory: each head's products are then contiguous, which XLA's CPU backend needs to be fast.
-    q_BKGLH = jnp.transpose((q_BLNH * H**-0.5).reshape(B, L, K, N // K, H), (0, 2, 3, 1, 4))
+    q_BKGLH = jnp.transpose(q_BLNH.reshape(B, L, K, N // K, H), (0, 2, 3, 1, 4))
     k_BKSH, v_BKSH = jnp.transpose(k_BSKH, (0, 2, 1, 3)), jnp.transpose(v_BSKH, (0, 2, 1, 3))
     from_start = isinstance(offset, int)
     size = max(SMALLEST_BLOCK, -(-L // N_BLOCKS)) if from_start else L
@@ -112,7 +112,7 @@ def _attend_in_blocks(
         place = offset + jnp.arange(begin, end)
         mask_BLS = (place[:, None] >= jnp.arange(seen)) & (segments_BL[:, begin:end, None] == segments_BS[:, None, :seen])
         scores = jnp.einsum("BKGLH,BKSH->BKGLS", q_BKGLH[..., begin:end, :], k_BKSH[:, :, :seen], preferred_element_type=jnp.float32)
-        weights = jax.nn.softmax(jnp.where(mask_BLS[:, None, None], scores, -1e30), axis=-1).astype(v_BKSH.dtype)
+        weights = jax.nn.softmax(jnp.where(mask_BLS[:, None, None], scores * H**-0.5, -1e30), axis=-1).astype(v_BKSH.dtype)
         out.append(jnp.einsum("BKGLS,BKSH->BKGLH", weights, v_BKSH[:, :, :seen]))
     mixed = jnp.concatenate(out, axis=3) if len(out) > 1 else out[0]
     return jnp.transpose(mixed, (0, 3, 1, 2, 4)).reshape(B, L, N, H)

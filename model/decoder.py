@@ -35,8 +35,17 @@ class Layer(nnx.Module):
         self.feed_forward_norm = RMSNorm(cfg.d_model, "D", cfg.norm_eps)
         self.feed_forward = feed_forward(cfg, rngs)
 
-    def __call__(self, x_BLD: jax.Array, *args: Any) -> tuple[jax.Array, Cache | None]:
-        mixed_BLD, cache = self.attention(self.attention_norm(x_BLD), *args)
+    def __call__(
+        self,
+        x_BLD: jax.Array,
+        segments_BL: jax.Array,
+        positions_BL: jax.Array,
+        cache: Cache | None,
+        segments_BS: jax.Array,
+        offset: jax.Array | int,
+    ) -> tuple[jax.Array, Cache | None]:
+        """`cache`: this layer's keys and values, each (B, S, K, H). See Attention for the rest."""
+        mixed_BLD, cache = self.attention(self.attention_norm(x_BLD), segments_BL, positions_BL, cache, segments_BS, offset)
         x_BLD = constrain(x_BLD + mixed_BLD, "BLD")
         return constrain(x_BLD + self.feed_forward(self.feed_forward_norm(x_BLD)), "BLD"), cache
 
@@ -78,12 +87,21 @@ class Decoder(nnx.Module):
         """
         return self._run(tokens_BL, segments_BL, positions_BL, cache, segments_BS, offset)
 
-    def _run(self, tokens_BL: jax.Array, segments_BL: jax.Array, positions_BL: jax.Array, cache: Any, *rest: Any) -> tuple[jax.Array, Any]:
+    def _run(
+        self,
+        tokens_BL: jax.Array,
+        segments_BL: jax.Array,
+        positions_BL: jax.Array,
+        cache: Cache | None,
+        segments_BS: jax.Array,
+        offset: jax.Array | int,
+    ) -> tuple[jax.Array, Any]:
         cfg = self.cfg
         graph, layers = nnx.split(self.layers)
 
-        def body(x_BLD: jax.Array, layer: tuple[Any, Any]) -> tuple[jax.Array, Any]:
-            return nnx.merge(graph, layer[0])(x_BLD, segments_BL, positions_BL, layer[1], *rest)
+        def body(x_BLD: jax.Array, xs: tuple[Any, Cache | None]) -> tuple[jax.Array, Cache | None]:
+            weights, layer_cache = xs
+            return nnx.merge(graph, weights)(x_BLD, segments_BL, positions_BL, layer_cache, segments_BS, offset)
 
         if cfg.remat != "none":
             body = jax.checkpoint(body, policy=REMAT[cfg.remat], prevent_cse=False)

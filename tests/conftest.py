@@ -7,7 +7,7 @@ import jax
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+jax.config.update("jax_disable_most_optimizations", True)  # compiles in a third of the time; processes of their own are as users have them
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,6 +17,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["VARIETAS_CACHE"] = str(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    assert jax.device_count() == 8  # started here, before a Run asks for fewer
 
 
 @pytest.fixture(scope="session")

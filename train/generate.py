@@ -57,17 +57,19 @@ def generate(
     padding = jnp.array([length - len(prompt) for prompt in prompts], jnp.int32)
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(len(prompts)))
 
-    with jax.set_mesh(mesh):
-        cache = empty_cache(cfg, len(prompts), size)
-        chosen, cache = _advance(graph, params, cache, jnp.asarray(tokens), padding, keys, jnp.int32(0), temperature, top_p)
-        ended = np.zeros(len(prompts), bool)
-        for n in range(max_tokens):
-            values = np.asarray(chosen)  # waits, so that never more than one program is queued
-            ended |= values == eos_id
-            yield [None if end else int(value) for value, end in zip(values, ended, strict=True)]
-            if ended.all() or n + 1 == max_tokens:
-                return
-            chosen, cache = _advance(graph, params, cache, chosen[:, None], padding, keys, jnp.int32(length + n), temperature, top_p)
+    def advance(cache: Cache, tokens_BL: jax.Array, offset: int) -> tuple[jax.Array, Cache]:
+        with jax.set_mesh(mesh):  # not around the loop: a generator would leave it set for its caller
+            return _advance(graph, params, cache, tokens_BL, padding, keys, jnp.int32(offset), temperature, top_p)
+
+    chosen, cache = advance(empty_cache(cfg, len(prompts), size), jnp.asarray(tokens), 0)
+    ended = np.zeros(len(prompts), bool)
+    for n in range(max_tokens):
+        values = np.asarray(chosen)  # waits, so that never more than one program is queued
+        ended |= values == eos_id
+        yield [None if end else int(value) for value, end in zip(values, ended, strict=True)]
+        if ended.all() or n + 1 == max_tokens:
+            return
+        chosen, cache = advance(cache, chosen[:, None], length + n)
 
 
 @partial(jax.jit, static_argnames=("graph", "temperature", "top_p"), donate_argnames="cache")

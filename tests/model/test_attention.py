@@ -1,7 +1,6 @@
 """Attention against a plain masked softmax; nothing leaks between documents or backwards in time; the cache changes nothing."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,14 +17,6 @@ from varietas.model.decoder import Params, bind, empty_cache, graph_and_shapes
 
 CFG = replace(ModelConfig(**load_config("tiny").model), vocab_size=128, n_kv_heads=2, qk_norm=True)
 L = 130  # three blocks of queries
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compile() -> Iterator[None]:
-    """XLA without its expensive passes: the same programs, compiled in a third of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 run_attend = jax.jit(partial(attend, implementation="blocks"))

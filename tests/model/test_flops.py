@@ -1,7 +1,6 @@
 """The formulas of size and cost against real parameter trees, published models, and XLA's own count of a compiled forward pass."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import jax
@@ -16,14 +15,6 @@ from varietas.model.decoder import bind, graph_and_shapes
 from varietas.model.flops import count_params, forward_flops_per_token, train_flops_per_token
 
 TINY = ModelConfig(**load_config("tiny").model)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compile() -> Iterator[None]:
-    """XLA without its expensive passes: the same programs, compiled in a third of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize(

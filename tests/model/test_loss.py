@@ -17,14 +17,6 @@ B, L, D, V = 2, 24, 8, 31
 Z_LOSS = 0.1
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compile() -> Iterator[None]:
-    """XLA without its expensive passes: the same programs, compiled in a third of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def arrays() -> tuple[np.ndarray, ...]:
     """hidden, head, targets, weights: some weights zero, one row's all."""

@@ -1,7 +1,6 @@
 """The sharding table: what it says of an array, what it refuses, and that no device holds more than its share of a state."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,14 +24,6 @@ BASE = load_config("tiny")
 CFG = replace(ModelConfig(**BASE.model), vocab_size=128, tied_embeddings=False, qk_norm=True)
 OPTIM = OptimConfig(**BASE.optim)
 MESHES = [(1, 8, 1), (1, 1, 8), (2, 2, 2)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compile() -> Iterator[None]:
-    """XLA without its expensive passes: the same programs, compiled in a third of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize(

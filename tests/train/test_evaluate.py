@@ -1,7 +1,6 @@
 """Evaluation: each token is scored once with more than half a window before it, and sums are those of brute force."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -20,14 +19,6 @@ from varietas.train.evaluate import Text, encode, nats, table, unigram_nats, win
 
 CFG = replace(ModelConfig(**load_config("tiny").model), vocab_size=128)
 LENGTH = 32
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compile() -> Iterator[None]:
-    """XLA without its expensive passes: the same programs, compiled in a third of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 8, 9])

@@ -1,6 +1,6 @@
 """Text from a model: the cache, the batch and the mesh change nothing, and samples have the distribution asked for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,14 +20,6 @@ NONE = -1  # an end of sequence that never comes
 PROMPTS = ([1, 5, 7], [2], list(range(40)))
 LONG = [3] * 70  # with it, prompts take another size of the cache
 SAMPLED = {"temperature": 1.0, "top_p": 0.9, "seed": 3}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compile() -> Iterator[None]:
-    """XLA without its expensive passes: the same programs, compiled in a third of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
