@@ -37,9 +37,9 @@ def generate(
     temperature 0 is greedy. top_p: sample from the smallest set of tokens that holds this much probability (Holtzman et al., 2020).
     Raises ValueError on an empty prompt or one that leaves no room in the context.
     """
+    if not prompts or not all(prompts):
+        raise ValueError("there is no prompt, or one holds no token; begin each with bos")
     longest = max(len(prompt) for prompt in prompts)
-    if min(len(prompt) for prompt in prompts) == 0:
-        raise ValueError("a prompt holds no token; begin it with bos")
     if longest + max_tokens > cfg.max_seq_len:
         room = max(0, cfg.max_seq_len - longest)
         raise ValueError(
