@@ -58,7 +58,11 @@ class Corpus:
     @cached_property
     def unigrams(self) -> np.ndarray:
         """int64 (languages, vocabulary): occurrences of each token id."""
-        return np.load(self.path / "unigrams.npy", allow_pickle=False)
+        file = self.path / "unigrams.npy"
+        try:
+            return np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise _damaged(file, error) from None
 
     def read(self, languages: np.ndarray, documents: np.ndarray) -> list[np.ndarray]:
         """The token ids of many documents, in the order asked for: one read a shard, since single reads are 30 times slower."""
@@ -68,20 +72,29 @@ class Corpus:
         out: list[np.ndarray] = [np.empty(0, self._dtype)] * len(documents)
         for (language, shard), places in wanted.items():
             records, back = np.unique(documents[places] % SHARD_DOCUMENTS, return_inverse=True)
-            texts = self._reader(self.languages[language], shard).read(records.tolist())
+            texts = self._read_shard(self.languages[language], shard, records)
             for at, record in zip(places, back.tolist(), strict=True):
                 out[at] = np.frombuffer(texts[record], self._dtype)
         return out
 
-    def _reader(self, code: str, shard: int) -> Any:
+    def _read_shard(self, code: str, shard: int, records: np.ndarray) -> list[bytes]:
         file = shard_path(self.path, code, shard)
-        if file not in self._readers:
-            from array_record.python.array_record_module import ArrayRecordReader
+        try:
+            if file not in self._readers:
+                from array_record.python.array_record_module import ArrayRecordReader
 
-            if not file.exists():
-                raise ValueError(f"{file} is missing: the corpus is damaged, prepare it again")
-            self._readers[file] = ArrayRecordReader(str(file))
-        return self._readers[file]
+                self._readers[file] = ArrayRecordReader(str(file))
+            texts = self._readers[file].read(records.tolist())
+        except RuntimeError as error:
+            raise _damaged(file, error) from None
+        expected = self.lengths(code)[shard * SHARD_DOCUMENTS + records].astype(np.int64) * self._dtype.itemsize
+        if [len(text) for text in texts] != expected.tolist():
+            raise _damaged(file, "records are cut short")
+        return texts
+
+
+def _damaged(file: Path, why: object) -> ValueError:
+    return ValueError(f"{file}: {str(why)[:200]}; the corpus is damaged, prepare it again")
 
 
 def shard_path(corpus: Path, code: str, shard: int) -> Path:

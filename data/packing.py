@@ -26,29 +26,30 @@ def pack(lengths: np.ndarray, row_len: int, opened: int = 0) -> Pieces:
     """Packs documents of `lengths` tokens into rows of `row_len`; row 0 already holds `opened` tokens.
 
     A document longer than a row is cut into full rows and a rest. Rests are placed best fit decreasing (Johnson, 1974).
-    If rows other than the emptiest are left more than MAX_PADDING unfilled, rests are cut at the rows' edges instead.
+    If that leaves more than MAX_PADDING unfilled, documents are cut at the rows' edges instead. The emptiest row is not
+    counted, since it can be handed in next time; the row that was handed in now cannot, unless it is the only one.
     """
     n_full = lengths // row_len
     rests = lengths % row_len
     rest_of = np.flatnonzero(rests)
     document, begin, size, row = _best_fit(rests[rest_of], row_len, opened)
-    used = np.bincount(row, size, minlength=1)
-    used[0] += opened
-    padding = (row_len - used).sum() - (row_len - used.min())
-    if padding > MAX_PADDING * (lengths.sum() + opened):
-        document, begin, size, row = _cut_to_fill(rests[rest_of], row_len, opened)
     document = rest_of[document]
     begin = begin + n_full[document] * row_len
 
     full_of = np.repeat(np.arange(len(lengths)), n_full)
     full_begin = (np.arange(len(full_of)) - np.repeat(np.cumsum(n_full) - n_full, n_full)) * row_len
     n_rows = int(row.max()) + 1 if len(row) else int(opened > 0)
-    return Pieces(
+    pieces = Pieces(
         document=np.concatenate([document, full_of]),
         begin=np.concatenate([begin, full_begin]),
         size=np.concatenate([size, np.full(len(full_of), row_len)]),
         row=np.concatenate([row, n_rows + np.arange(len(full_of))]),
     )
+    used = np.bincount(pieces.row, pieces.size, minlength=1)
+    used[0] += opened
+    emptiest = used[1:].min() if opened and len(used) > 1 else used.min()
+    padding = (row_len - used).sum() - (row_len - emptiest)
+    return pieces if padding <= MAX_PADDING * (lengths.sum() + opened) else _cut_to_fill(lengths, row_len, opened)
 
 
 def _best_fit(sizes: np.ndarray, row_len: int, opened: int) -> tuple[np.ndarray, ...]:
@@ -69,11 +70,11 @@ def _best_fit(sizes: np.ndarray, row_len: int, opened: int) -> tuple[np.ndarray,
     return order, np.zeros(len(sizes), np.int64), sizes[order], rows
 
 
-def _cut_to_fill(sizes: np.ndarray, row_len: int, opened: int) -> tuple[np.ndarray, ...]:
-    ends = opened + np.cumsum(sizes)
+def _cut_to_fill(lengths: np.ndarray, row_len: int, opened: int) -> Pieces:
+    ends = opened + np.cumsum(lengths)
     row_edges = np.arange(row_len, ends[-1], row_len)
     cuts = np.union1d(np.concatenate([[opened], ends]), row_edges[row_edges > opened])
     starts = cuts[:-1]
     document = np.searchsorted(ends, starts, side="right")
-    begin = starts - (ends - sizes)[document]
-    return document, begin, np.diff(cuts), starts // row_len
+    begin = starts - (ends - lengths)[document]
+    return Pieces(document, begin, np.diff(cuts), starts // row_len)

@@ -8,7 +8,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +27,9 @@ class Document:
     url: str = ""
     source: str = ""
     license: str = ""
+
+
+FIELDS = tuple(field.name for field in fields(Document))
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,19 @@ def _decompressed(raw: IO[bytes]) -> Iterator[bytes]:
 
 
 def _zstd_chunks(raw: IO[bytes]) -> Iterator[bytes]:
-    """Decompresses frame after frame. Unlike zstandard's own stream reader it notices a last frame that is cut short."""
-    frame = zstandard.ZstdDecompressor().decompressobj()
+    """Decompresses frame after frame. Unlike zstandard's own stream reader it notices a last frame that is cut short.
+
+    It reads little at a time: where a frame is damaged, what was read with the damage is lost.
+    """
+    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)  # as zstd --long=31 writes
+    frame = decompressor.decompressobj()
     begun = False
-    while data := raw.read(1 << 20):
+    while data := raw.read(1 << 16):
         while data:
             yield frame.decompress(data)
             data, begun = frame.unused_data, not frame.eof
             if frame.eof:
-                frame = zstandard.ZstdDecompressor().decompressobj()
+                frame = decompressor.decompressobj()
     if begun:
         raise EOFError("the last Zstandard frame is cut short")
 
@@ -108,15 +115,15 @@ def _parse(line: bytes, path: Path, number: int) -> Document | Reject:
             return reject(f"{field} is not a string")
     if not record["text"].strip():
         return reject("empty text")
+    given = {name: str(record[name]) for name in FIELDS if record.get(name) not in (None, "")}
     try:
-        record["text"].encode("utf-8")
-        lang = canonical(record["lang"])
+        "".join(given.values()).encode("utf-8")
+        given["lang"] = canonical(given["lang"])
     except UnicodeEncodeError:
         return reject("lone surrogate")
     except ValueError:
         return reject("unusable lang")
-    rest = {name: str(record[name]) for name in ("url", "source", "license") if record.get(name) is not None}
-    return Document(str(record.get("id") or f"{path.name}:{number}"), lang, record["text"], **rest)
+    return Document(**{"id": f"{path.name}:{number}"} | given)
 
 
 def expand(patterns: list[str]) -> list[Path]:

@@ -54,10 +54,10 @@ def train(documents: Callable[[], Iterable[Document]], vocab_size: int, alpha: f
     total = sum(size.values())
     scale = min(total, sample_bytes) / sum(n**alpha for n in size.values())
     copies = {lang: scale * n**alpha / n for lang, n in size.items()}
-    model = io.BytesIO()
+    model, raised = io.BytesIO(), list[BaseException]()
     try:
         spm.SentencePieceTrainer.train(
-            sentence_iterator=_sample(documents(), copies),
+            sentence_iterator=_noting(_sample(documents(), copies), raised),
             model_writer=model,
             model_type="bpe",
             vocab_size=vocab_size,
@@ -77,6 +77,8 @@ def train(documents: Callable[[], Iterable[Document]], vocab_size: int, alpha: f
             minloglevel=2,
         )
     except RuntimeError as error:
+        if raised:
+            raise raised[0] from None
         reason = str(error).rsplit("] ", 1)[-1].strip()
         raise ValueError(f"--vocab_size {vocab_size} does not fit {total:,} bytes of text: {reason}") from None
     return model.getvalue()
@@ -94,6 +96,15 @@ def _sample(documents: Iterable[Document], copies: dict[str, float]) -> Iterator
             yield from lines
 
 
+def _noting(lines: Iterator[str], raised: list[BaseException]) -> Iterator[str]:
+    """Keeps what reading the lines raises, Ctrl-C too: SentencePiece would make a RuntimeError of it."""
+    try:
+        yield from lines
+    except BaseException as error:
+        raised.append(error)
+        raise
+
+
 def _short(line: str) -> Iterator[str]:
     """A line in pieces that SentencePiece does not skip as too long. NUL would end the trainer's string."""
     line = line.replace("\0", "")
@@ -103,7 +114,7 @@ def _short(line: str) -> Iterator[str]:
 
 
 def load(model: Path | bytes) -> spm.SentencePieceProcessor:
-    """Opens a model file or the bytes of one. Raises ValueError if it is none or lacks bos, eos or pad."""
+    """Opens a model file or the bytes of one. Raises ValueError if it is none or lacks bos or eos."""
     name = model if isinstance(model, Path) else "the tokenizer"
     try:
         content = model.read_bytes() if isinstance(model, Path) else model
