@@ -17,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tensorboardX import SummaryWriter
 
 from varietas.data.corpus import Corpus
-from varietas.data.files import write_atomically
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 
@@ -109,18 +108,20 @@ class MetricsLog:
 
 
 def keep_before(path: Path, step: int) -> None:
-    """Drops the records of `step` and later, and a last line that was cut short."""
+    """Cuts off the records of `step` and later, and a last line that was not finished."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            if json.loads(line)["step"] >= step:
+    end = 0
+    with path.open("rb+") as file:
+        for line in file:
+            try:
+                whole = line.endswith(b"\n") and json.loads(line)["step"] < step
+            except (ValueError, KeyError):
+                whole = False
+            if not whole:
                 break
-        except (ValueError, KeyError):
-            break
-        kept.append(line)
-    write_atomically(path, b"".join(kept))
+            end += len(line)
+        file.truncate(end)
 
 
 class Screen:
