@@ -1,4 +1,4 @@
-"""The order of documents: a bijection, without structure, and frozen for ever."""
+"""The order of documents: a bijection without structure (test_golden.py freezes it)."""
 
 import numpy as np
 import pytest
@@ -26,9 +26,3 @@ def test_epochs_are_not_correlated() -> None:
         assert (np.abs(np.diff(orders[a])) == 1).sum() < 15
         for b in range(a):
             assert abs(np.corrcoef(orders[a], orders[b])[0, 1]) < 5 / np.sqrt(n)
-
-
-def test_golden() -> None:
-    """Frozen: another order would be other training data for every run there is. Never to be changed."""
-    assert permute(np.arange(8), 100, hash64(0, 42, 0)).tolist() == [10, 24, 35, 39, 95, 49, 33, 52]
-    assert [hex(int(h)) for h in hash64(1, 2, np.arange(2))] == ["0x35a758ba7f606e1", "0x78f1281cf4dffb19"]

@@ -16,7 +16,6 @@ from varietas.data import corpus as corpus_module
 from varietas.data import prepare as prepare_module
 from varietas.data import tokenizer
 from varietas.data.corpus import Corpus
-from varietas.data.merkle import MerkleTree
 from varietas.data.prepare import prepare
 from varietas.data.read import Document, Reject, expand, read_jsonl
 
@@ -160,21 +159,3 @@ def test_damaged_corpora_are_told(documents: list[Document], model: bytes, tmp_p
     (tmp_path / "c" / "manifest.json").write_text("{")
     with pytest.raises(ValueError, match="cannot be read"):
         Corpus(tmp_path / "c")
-
-
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5, 8, 13, 40])
-def test_merkle_root_is_that_of_rfc_9162(n: int) -> None:
-    leaves = [hashlib.sha256(bytes([i])).digest() for i in range(n)]
-
-    def root(part: list[bytes]) -> bytes:
-        if not part:
-            return hashlib.sha256(b"").digest()
-        if len(part) == 1:
-            return hashlib.sha256(b"\0" + part[0]).digest()
-        half = 1 << (len(part) - 1).bit_length() - 1
-        return hashlib.sha256(b"\1" + root(part[:half]) + root(part[half:])).digest()
-
-    tree = MerkleTree()
-    for leaf in leaves:
-        tree.append(leaf)
-    assert tree.root() == root(leaves)

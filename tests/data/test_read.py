@@ -1,0 +1,106 @@
+"""Raw files as they really come: cut short, damaged, in many frames, with odd fields."""
+
+import gzip
+import json
+import zlib
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from varietas.data.read import Document, Reject, read_jsonl
+
+LINES = [b'{"lang":"ces","text":"%x"}' % (i * 0x9E3779B97F4A7C15 % (1 << 64)) for i in range(40_000)]
+PLAIN = b"\n".join(LINES) + b"\n"
+TEXTS = [json.loads(line)["text"] for line in LINES]
+
+
+def read(folder: Path, content: bytes) -> list[Document | Reject]:
+    (folder / "a").write_bytes(content)
+    return list(read_jsonl(folder / "a"))
+
+
+def zstd_raw_frame(content: bytes, window_log: int) -> bytes:
+    """A frame of one uncompressed block (RFC 8878, section 3.1.1) that announces a window of 2**window_log bytes."""
+    block_header = (len(content) << 3 | 1).to_bytes(3, "little")
+    return b"\x28\xb5\x2f\xfd\x00" + bytes([(window_log - 10) << 3]) + block_header + content
+
+
+def test_all_fields_and_their_defaults(tmp_path: Path) -> None:
+    whole = {"id": "7", "lang": "cs", "text": "a\n", "url": "u", "source": "s", "license": "l"}
+    lines = [whole, {"lang": "est", "text": "b", "other": 1}, {"lang": "sr_Latn", "text": "c", "id": 0, "url": None}]
+    assert read(tmp_path, "\n".join(map(json.dumps, lines)).encode()) == [
+        Document("7", "ces_Latn", "a\n", "u", "s", "l"),
+        Document("a:2", "ekk_Latn", "b"),
+        Document("0", "srp_Latn", "c"),
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\n", gzip.compress(b""), zstandard.compress(b"\n")])
+def test_nothing_in_nothing_out(content: bytes, tmp_path: Path) -> None:
+    assert read(tmp_path, content) == []
+
+
+@pytest.mark.parametrize("field", ["id", "url", "source", "license", "lang", "text"])
+def test_a_lone_surrogate_in_any_field_is_rejected(field: str, tmp_path: Path) -> None:
+    """It could not be written to the index: one such line would otherwise end the whole preparation."""
+    line = json.dumps({"lang": "cs", "text": "a"} | {field: "x\ud800"})
+    bad, good = read(tmp_path, (line + '\n{"lang":"cs","text":"\\ud83d\\ude00"}').encode())
+    assert bad == Reject(str(tmp_path / "a"), 1, "lone surrogate", line + "\n")
+    assert isinstance(good, Document) and good.text == "😀"  # a pair is a character
+
+
+def test_the_sample_is_the_beginning_of_the_line(tmp_path: Path) -> None:
+    (bad,) = read(tmp_path, b"\xff" + "ž".encode() * 500)
+    assert isinstance(bad, Reject) and bad.sample.startswith("\ufffdž") and len(bad.sample) <= 200
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+def test_the_last_line_counts_with_or_without_its_end(pack, end: bytes, tmp_path: Path) -> None:
+    assert [record.text for record in read(tmp_path, pack(b"\r\n".join(LINES[:3]) + end))] == TEXTS[:3]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_members_and_frames_follow_each_other_at_any_byte(pack, tmp_path: Path) -> None:
+    """A line may begin in one frame and end in another; empty and skippable frames say nothing."""
+    cuts = [0, 1, 1, 40, 100_000, len(PLAIN)]
+    content = b"".join(pack(PLAIN[a:b]) for a, b in pairwise(cuts))
+    if pack is zstandard.compress:
+        content += b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
+    records = read(tmp_path, content)
+    assert [record.text for record in records] == TEXTS
+
+
+def test_windows_as_large_as_zstd_makes_them(tmp_path: Path) -> None:
+    """`zstd --ultra -22 --long=31`."""
+    assert read(tmp_path, zstd_raw_frame(LINES[0], 31)) == [Document("a:1", "ces_Latn", TEXTS[0])]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor(write_checksum=True).compress])
+def test_lines_before_the_damage_are_read(pack, tmp_path: Path) -> None:
+    """Damage at four fifths is told; what stands well before it comes whole and in order."""
+    content = pack(PLAIN)
+    at = len(content) * 4 // 5
+    cut = read(tmp_path, content[:at])
+    overwritten = read(tmp_path, content[:at] + bytes(200) + content[at + 200 :])
+    for records in (cut, overwritten):
+        end = records[-1]
+        assert isinstance(end, Reject) and (end.file, end.reason) == (str(tmp_path / "a"), "damaged compression")
+        assert [getattr(record, "text", None) for record in records[:20_000]] == TEXTS[:20_000]
+    assert [getattr(record, "text", None) for record in cut[:-1]] == TEXTS[: len(cut) - 1]
+    assert cut[-1].line == len(cut)  # type: ignore[union-attr]
+
+
+def test_a_broken_deflate_stream_is_damage(tmp_path: Path) -> None:
+    header = gzip.compress(b"")[:10]
+    with pytest.raises(zlib.error):
+        zlib.decompress(b"\xff" * 9, wbits=-15)
+    (end,) = read(tmp_path, header + b"\xff" * 9)
+    assert isinstance(end, Reject) and (end.line, end.reason) == (1, "damaged compression")
+
+
+def test_a_file_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        next(read_jsonl(tmp_path / "none"))
