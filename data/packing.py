@@ -1,19 +1,13 @@
-"""Documents into rows of equal length: best fit, whole documents first, cut only where that would waste too much.
-
-Rows are numbered in the order they were opened. A row left over from earlier packing may be handed in to be filled first,
-so that the end of one group of documents does not cost half a row of padding.
-"""
+"""Documents into rows of equal length that are all full: whole documents best fit, and what fits nowhere cut into the gaps."""
 
 from bisect import bisect_left, insort
 from dataclasses import dataclass
 
 import numpy as np
 
-MAX_PADDING = 0.01
-
 
 @dataclass(frozen=True)
-class Pieces:
+class Packed:
     """One entry a piece: a run of a document's tokens that lies in one row. All int64."""
 
     document: np.ndarray  # index into the lengths that were packed
@@ -22,59 +16,62 @@ class Pieces:
     row: np.ndarray  # which row, from 0
 
 
-def pack(lengths: np.ndarray, row_len: int, opened: int = 0) -> Pieces:
-    """Packs documents of `lengths` tokens into rows of `row_len`; row 0 already holds `opened` tokens.
+def pack(lengths: np.ndarray, row_len: int, opened: int = 0) -> Packed:
+    """Packs documents of `lengths` tokens into rows of `row_len`; row 0 holds `opened` (less than row_len) tokens already.
 
-    A document longer than a row is cut into full rows and a rest. Rests are placed best fit decreasing (Johnson, 1974).
-    If that leaves more than MAX_PADDING unfilled, documents are cut at the rows' edges instead. The emptiest row is not
-    counted, since it can be handed in next time; the row that was handed in now cannot, unless it is the only one.
+    All rows end up full but the last, which has what is left. A document longer than a row is cut into whole rows and a rest. Then, longest
+    first, each goes where it leaves the smallest gap (best fit decreasing; Johnson, 1974); the longest of the others are cut
+    to fill the largest gaps.
     """
-    n_full = lengths // row_len
-    rests = lengths % row_len
-    rest_of = np.flatnonzero(rests)
-    document, begin, size, row = _best_fit(rests[rest_of], row_len, opened)
-    document = rest_of[document]
-    begin = begin + n_full[document] * row_len
+    free = _free(opened, int(lengths.sum()), row_len)
+    n_parts = -(-lengths // row_len)
+    document = np.repeat(np.arange(len(lengths)), n_parts)
+    begin = (np.arange(len(document)) - np.repeat(np.cumsum(n_parts) - n_parts, n_parts)) * row_len
+    size = np.minimum(lengths[document] - begin, row_len)
+    order = np.argsort(-size, kind="stable")
+    document, begin, size = document[order], begin[order], size[order]
 
-    full_of = np.repeat(np.arange(len(lengths)), n_full)
-    full_begin = (np.arange(len(full_of)) - np.repeat(np.cumsum(n_full) - n_full, n_full)) * row_len
-    n_rows = int(row.max()) + 1 if len(row) else int(opened > 0)
-    pieces = Pieces(
-        document=np.concatenate([document, full_of]),
-        begin=np.concatenate([begin, full_begin]),
-        size=np.concatenate([size, np.full(len(full_of), row_len)]),
-        row=np.concatenate([row, n_rows + np.arange(len(full_of))]),
+    row, gaps = _best_fit(size, free)
+    whole, left = np.flatnonzero(row >= 0), np.flatnonzero(row < 0)
+    of, offset, n, filled = fill(size[left], np.array([n for n, _ in reversed(gaps)], np.int64))
+    gap_row = np.array([r for _, r in reversed(gaps)], np.int64)
+    return Packed(
+        document=np.concatenate([document[whole], document[left][of]]),
+        begin=np.concatenate([begin[whole], begin[left][of] + offset]),
+        size=np.concatenate([size[whole], n]),
+        row=np.concatenate([row[whole], gap_row[filled]]),
     )
-    used = np.bincount(pieces.row, pieces.size, minlength=1)
-    used[0] += opened
-    emptiest = used[1:].min() if opened and len(used) > 1 else used.min()
-    padding = (row_len - used).sum() - (row_len - emptiest)
-    return pieces if padding <= MAX_PADDING * (lengths.sum() + opened) else _cut_to_fill(lengths, row_len, opened)
 
 
-def _best_fit(sizes: np.ndarray, row_len: int, opened: int) -> tuple[np.ndarray, ...]:
-    order = np.argsort(-sizes, kind="stable")
-    rows = np.empty(len(sizes), np.int64)
-    free = [(row_len - opened, 0)] if opened else []  # (free tokens, row), ascending
-    n_rows = len(free)
-    for place, size in enumerate(sizes[order].tolist()):
+def fill(sizes: np.ndarray, gaps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Lays runs of `sizes` tokens end to end into `gaps` that hold as many or more, in order, and cuts them at the gaps' edges.
+
+    Returns run, first token within it, tokens, gap: one entry a piece.
+    """
+    ends, edges = np.cumsum(sizes), np.cumsum(gaps)
+    cuts = np.union1d(ends, edges[: np.searchsorted(edges, ends[-1])]) if len(ends) else ends
+    starts = np.concatenate([[0], cuts])[: len(cuts)]
+    run = np.searchsorted(ends, starts, side="right")
+    return run, starts - (ends - sizes)[run], cuts - starts, np.searchsorted(edges, starts, side="right")
+
+
+def _free(opened: int, tokens: int, row_len: int) -> list[tuple[int, int]]:
+    """(free tokens, row) of every row, ascending."""
+    n_rows = -(-(opened + tokens) // row_len)
+    free = [row_len] * n_rows
+    free[0] -= opened
+    free[-1] -= n_rows * row_len - opened - tokens
+    return sorted((n, row) for row, n in enumerate(free))
+
+
+def _best_fit(sizes: np.ndarray, free: list[tuple[int, int]]) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """The row of each size, -1 where none has room, and the gaps left: (free tokens, row), ascending. Uses up `free`."""
+    rows = np.full(len(sizes), -1)
+    for place, size in enumerate(sizes.tolist()):
         fit = bisect_left(free, (size, -1))
         if fit < len(free):
-            left, row = free.pop(fit)
-        else:
-            left, row = row_len, n_rows
-            n_rows += 1
-        rows[place] = row
-        if left > size:
-            insort(free, (left - size, row))
-    return order, np.zeros(len(sizes), np.int64), sizes[order], rows
-
-
-def _cut_to_fill(lengths: np.ndarray, row_len: int, opened: int) -> Pieces:
-    ends = opened + np.cumsum(lengths)
-    row_edges = np.arange(row_len, ends[-1], row_len)
-    cuts = np.union1d(np.concatenate([[opened], ends]), row_edges[row_edges > opened])
-    starts = cuts[:-1]
-    document = np.searchsorted(ends, starts, side="right")
-    begin = starts - (ends - lengths)[document]
-    return Pieces(document, begin, np.diff(cuts), starts // row_len)
+            n, row = free.pop(fit)
+            rows[place] = row
+            if n > size:
+                insort(free, (n - size, row))
+    return rows, free

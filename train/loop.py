@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +89,7 @@ def train(
                     pending = None
                 if save:
                     log.sync()
-                    checkpoints.save(
-                        state, {**data_identity(corpus), "tokens_seen": dict(zip(corpus.languages, recorder.seen.tolist(), strict=True))}
-                    )
+                    checkpoints.save(state, provenance(exp, corpus, n, recorder.seen))
                 if ask and evaluate is not None:
                     log.write_evaluation(n, evaluate(state.params, mesh, n))
                 if save or ask:
@@ -132,6 +130,17 @@ def restore(checkpoints: Checkpoints, abstract: State, corpus: Corpus) -> tuple[
 
 def data_identity(corpus: Corpus) -> dict[str, str]:
     return {"corpus_digest": corpus.digest, "tokenizer_digest": corpus.manifest["tokenizer_digest"]}
+
+
+def provenance(exp: Experiment, corpus: Corpus, step: int, seen: np.ndarray) -> dict[str, Any]:
+    """What goes into a checkpoint beside the arrays: the data, how far it was read, and what it was trained with."""
+    return {
+        **data_identity(corpus),
+        "next_row": step * exp.batch_size,
+        "tokens_seen": dict(zip(corpus.languages, seen.tolist(), strict=True)),
+        "experiment": asdict(exp),
+        "environment": environment(),
+    }
 
 
 def compile_and_announce(

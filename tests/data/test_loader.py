@@ -15,7 +15,7 @@ B, L = 8, 64
 
 @pytest.fixture(scope="module")
 def stream(corpus_folder: Path) -> Stream:
-    return Stream(Corpus(corpus_folder), Mixture(0.3), L, seed=5, block_tokens=4000)  # blocks of 63 rows, so several are crossed
+    return Stream(Corpus(corpus_folder), Mixture(0.3), L, seed=5, block_rows=63)  # several blocks are crossed
 
 
 @pytest.mark.parametrize("workers", [0, 2])
