@@ -20,6 +20,7 @@ import numpy as np
 
 FORMAT = 1
 SHARD_DOCUMENTS = 1 << 16
+MANIFEST = ("digest", "tokenizer_digest", "vocab_size", "pad_id", "dtype", "languages")  # what reading a corpus needs
 
 
 class Corpus:
@@ -110,6 +111,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise ValueError(f"data.corpus: {path} is no prepared corpus (no manifest.json); make one with `varietas prepare`") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} cannot be read ({error}); prepare the corpus again") from None
-    if manifest.get("format") != FORMAT:
-        raise ValueError(f"{file}: format {manifest.get('format')}, this version reads {FORMAT}; prepare the corpus again")
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else "none"
+        raise ValueError(f"{file}: format {found}, this version reads {FORMAT}; prepare the corpus again")
+    if missing := [name for name in MANIFEST if name not in manifest]:
+        raise ValueError(f"{file} lacks {', '.join(missing)}; prepare the corpus again")
     return manifest

@@ -16,6 +16,8 @@ import zstandard
 
 from varietas.data.languages import canonical
 
+ZSTD_MAGIC = {b"\x28\xb5\x2f\xfd", *(bytes([n]) + b"\x2a\x4d\x18" for n in range(0x50, 0x60))}  # a frame; a skippable one, as pzstd begins
+
 
 @dataclass(frozen=True)
 class Document:
@@ -63,7 +65,7 @@ def _decompressed(raw: IO[bytes]) -> Iterator[bytes]:
     if magic[:2] == b"\x1f\x8b":
         with gzip.open(raw) as unzipped:
             yield from unzipped
-    elif magic == b"\x28\xb5\x2f\xfd":
+    elif magic in ZSTD_MAGIC:
         yield from _lines(_zstd_chunks(raw))
     else:
         yield from raw
@@ -101,7 +103,7 @@ def _parse(line: bytes, path: Path, number: int) -> Document | Reject:
         return Reject(str(path), number, reason, line[:200].decode("utf-8", "replace"))
 
     try:
-        record = json.loads(line.decode("utf-8"))
+        record = json.loads(line.decode("utf-8-sig"))  # Windows editors begin a file with a mark
     except UnicodeDecodeError:
         return reject("invalid UTF-8")
     except (ValueError, RecursionError):

@@ -5,6 +5,7 @@ Every string comes back as it was, but for U+2581, which is SentencePiece's own 
 
 import io
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +80,17 @@ def train(documents: Callable[[], Iterable[Document]], vocab_size: int, alpha: f
     except RuntimeError as error:
         if raised:
             raise raised[0] from None
-        reason = str(error).rsplit("] ", 1)[-1].strip()
-        raise ValueError(f"--vocab_size {vocab_size} does not fit {total:,} bytes of text: {reason}") from None
+        raise ValueError(f"--vocab_size {vocab_size} does not fit {total:,} bytes of text: {_advice(str(error))}") from None
     return model.getvalue()
+
+
+def _advice(said: str) -> str:
+    """What SentencePiece said of the size, in terms of our flags."""
+    if least := re.search(r"required_chars\. \d+ vs (\d+)", said):
+        return f"its different characters and the special tokens alone need {least[1]}; set --vocab_size {int(least[1]) + 1} or more"
+    if most := re.search(r"value <= (\d+)", said):
+        return f"it holds no more; set --vocab_size {most[1]} or less"
+    return said.rsplit("] ", 1)[-1].strip()
 
 
 def _sample(documents: Iterable[Document], copies: dict[str, float]) -> Iterator[str]:

@@ -122,6 +122,8 @@ SHARD = "tokens/ces_Latn-00000.array_record"
         ("unigrams.npy", cut(300)),
         ("manifest.json", Path.unlink),
         ("manifest.json", cut(100)),
+        ("manifest.json", lambda path: path.write_text("[]")),
+        ("manifest.json", lambda path: path.write_text('{"format": 1}')),
     ],
 )
 def test_damage_is_told_with_the_file_and_what_to_do(name: str, damage: Callable[[Path], None], whole: Path, tmp_path: Path) -> None:

@@ -68,9 +68,14 @@ def test_members_and_frames_follow_each_other_at_any_byte(pack, tmp_path: Path) 
     cuts = [0, 1, 1, 40, 100_000, len(PLAIN)]
     content = b"".join(pack(PLAIN[a:b]) for a, b in pairwise(cuts))
     if pack is zstandard.compress:
-        content += b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
+        skippable = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
+        content = skippable + content + skippable
     records = read(tmp_path, content)
     assert [record.text for record in records] == TEXTS
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    assert read(tmp_path, b"\xef\xbb\xbf" + LINES[0]) == [Document("a:1", "ces_Latn", TEXTS[0])]
 
 
 def test_windows_as_large_as_zstd_makes_them(tmp_path: Path) -> None:
