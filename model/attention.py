@@ -17,7 +17,7 @@ from varietas.model.sharding import constrain
 N_BLOCKS = 8  # of queries: 1/2 + 1/(2 * N_BLOCKS) of the full product is computed
 SMALLEST_BLOCK = 64
 
-Cache = tuple[jax.Array, jax.Array]  # keys, values: each (B, S, K, H)
+Cache = tuple[jax.Array, jax.Array]  # keys, values: each (B, S, K, H); (R, B, S, K, H) for a stack of layers
 
 
 class Attention(nnx.Module):
@@ -84,7 +84,8 @@ def attend(
 ) -> jax.Array:
     """softmax(q kᵀ / √H) v over the keys that each query may see; query i stands at place `offset + i` of the keys.
 
-    implementation: "blocks", "cudnn", or "auto" for the faster of the two where the program runs.
+    implementation: "blocks", "cudnn", or "auto" for the faster of the two where the program runs. Keys behind the last query
+    are left out only where `offset` is a plain int.
     """
     whole_rows = isinstance(offset, int) and q_BLNH.shape[1] == k_BSKH.shape[1]
     if implementation == "auto":

@@ -68,8 +68,11 @@ def param_shardings(params: Mapping[str, Any], mesh: Mesh) -> Any:
     def one(path: tuple[Any, ...], array: Any) -> NamedSharding:
         keys = tuple(str(part.key) for part in path)
         name, dims = "/".join(keys), dims_of(keys)
-        if len(dims) != len(array.shape):
-            raise ValueError(f"parameter {name} has shape {array.shape}, but its name ends with {len(dims)} dimensions")
+        if len(dims) != len(array.shape) or not set(dims) <= set(RULES):
+            raise ValueError(
+                f"parameter {name} has shape {array.shape}, but its name ends with {dims!r}; end it with a letter of {''.join(RULES)} "
+                "for each dimension, as in query_DNH (under layers, R is added in front)"
+            )
         parts = spec(dims)
         for letter, size in zip(dims, array.shape, strict=True):
             for axis in RULES[letter][0]:

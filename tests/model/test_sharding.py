@@ -72,8 +72,10 @@ def shardings_of(mesh: Mesh, **shapes: tuple[int, ...]) -> Any:
 
 
 def test_a_name_that_does_not_fit_its_shape_is_an_error(mesh: Mesh) -> None:
-    with pytest.raises(ValueError, match=r"layers/gate_DF has shape \(64, 192\), but its name ends with 3 dimensions"):
+    with pytest.raises(ValueError, match=r"layers/gate_DF has shape \(64, 192\), but its name ends with 'RDF'"):
         shardings_of(mesh, gate_DF=(64, 192))  # the layer axis is missing
+    with pytest.raises(ValueError, match=r"name ends with .*kernel.*; end it with a letter"):
+        shardings_of(mesh, kernel=(2, 64, 192))
 
 
 def test_a_size_that_does_not_divide_is_an_error(mesh: Mesh) -> None:
