@@ -2,10 +2,9 @@
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module, resources
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -13,6 +12,7 @@ from ml_collections import ConfigDict, config_flags
 from varietas.data.mixture import Mixture, parse_weights
 from varietas.model.config import ModelConfig
 from varietas.train.experiment import Experiment, OptimConfig
+from varietas.train.folder import flatten
 
 CHOICES = {
     "model.dtype": ("float32", "bfloat16"),
@@ -66,7 +66,7 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
 
 def _explain(error: Exception, overrides: Sequence[str], path: str) -> str:
     """One line that names the argument at fault and the nearest field."""
-    fields = list(_flat(load_config("base")))
+    fields = list(flatten(load_config("base").to_dict()))
     for argument in filter(lambda text: text.startswith("-"), overrides):
         flag = argument.split("=")[0].lstrip("-")
         field = flag.removeprefix("config.")
@@ -77,7 +77,7 @@ def _explain(error: Exception, overrides: Sequence[str], path: str) -> str:
             return f"--{flag}: there is no field {field}; {_nearest(field, fields)}"
         value = argument.partition("=")[2]
         if f"config.{field}={value}" in str(error):
-            default = _flat(load_config("base"))[field]
+            default = flatten(load_config("base").to_dict())[field]
             return f"--{flag}={value}: expected {type(default).__name__}, as in {field}={default!r}"
     text = " ".join(str(error).split())
     return f"{text[:300]}; see configs/base.py for the fields and their types" if overrides else f"{path}: {text[:300]}"
@@ -90,16 +90,9 @@ def _nearest(word: str, known: Sequence[str]) -> str:
     return f"did you mean {near[0]}?"
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, (ConfigDict, Mapping)) else {prefix + key: value}
-    return flat
-
-
 def check(config: ConfigDict) -> None:
     """Raises ValueError, in one line with the nearest valid value, on anything that cannot be trained."""
-    known, flat = _flat(load_config("base")), _flat(config)
+    known, flat = flatten(load_config("base").to_dict()), flatten(config.to_dict())
     for field in flat:
         if field not in known:
             raise ValueError(f"config has an unknown field {field}; {_nearest(field, list(known))}")

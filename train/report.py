@@ -6,7 +6,7 @@ through `esc` or one of the functions that write a number.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from varietas.data import languages
 from varietas.data.files import write_atomically
 from varietas.train import charts
 from varietas.train.charts import Bar, Line, bar_chart, compact, figure, finite, fixed, line_chart, percent
+from varietas.train.folder import flatten
 from varietas.train.history import History, mapping, number, read_json, read_metrics
 
 STATUS = {"eu": "EU", "candidate": "candidate", "other": "other"}
@@ -184,20 +185,13 @@ def samples_section(samples: Any) -> str:
     return f'<div class="samples">{"".join(drawn)}</div>' if drawn else quiet("Nothing has been sampled yet.")
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested dicts as (dotted name, value)."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
 def lists(groups: Mapping[str, Mapping[str, Any]]) -> str:
     """Titled lists of names and values; empty ones are left out."""
     drawn = []
     for title, values in groups.items():
-        texts = ((name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for name, value in flat(values))
+        texts = (
+            (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for name, value in flatten(values).items()
+        )
         rows = "".join(f"<div><dt>{esc(name)}</dt><dd>{esc(text) or '–'}</dd></div>" for name, text in texts)
         drawn.append(f'<div class="list"><h3>{esc(title)}</h3><dl>{rows}</dl></div>' if rows else "")
     return f'<div class="columns">{"".join(drawn)}</div>'

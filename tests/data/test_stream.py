@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from varietas.data.corpus import Corpus
-from varietas.data.loader import batches
 from varietas.data.mixture import Mixture
-from varietas.data.stream import Stream
+from varietas.data.stream import BLOCK_ROWS, Stream, shuffle
 
 L = 128
+PAD = -1
+CODES = ("ces_Latn", "est_Latn", "gle_Latn", "mlt_Latn", "slk_Latn")
 
 
 @pytest.fixture(scope="module")
@@ -23,15 +24,16 @@ def corpus(corpus_folder: Path) -> Corpus:
 
 
 @dataclass
-class Lengths:
-    """A corpus of lengths alone; the tokens of a document are its number, again and again."""
+class Numbered:
+    """A corpus in which every token of a language has a number of its own, counted through its documents."""
 
     of: dict[str, np.ndarray]
-    pad_id: int = 3
+    pad_id: int = PAD
     languages: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.languages = tuple(self.of)
+        self._first = {code: np.cumsum(lengths) - lengths for code, lengths in self.of.items()}
 
     def documents(self, code: str) -> int:
         return len(self.of[code])
@@ -43,7 +45,14 @@ class Lengths:
         return self.of[code]
 
     def read(self, languages: np.ndarray, documents: np.ndarray) -> list[np.ndarray]:
-        return [np.full(self.of[self.languages[i]][d], d) for i, d in zip(languages, documents, strict=True)]
+        codes = [self.languages[language] for language in languages]
+        return [self._first[code][d] + np.arange(self.of[code][d]) for code, d in zip(codes, documents, strict=True)]
+
+
+def stream_of(
+    of: dict[str, np.ndarray], mixture: Mixture | None = None, seq_len: int = L, block_rows: int = BLOCK_ROWS, seed: int = 0
+) -> Stream:
+    return Stream(Numbered(of), mixture or Mixture(), seq_len, seed, block_rows)  # type: ignore[arg-type]
 
 
 def lognormal(n: int, median: float, sigma: float, seed: int) -> np.ndarray:
@@ -53,7 +62,7 @@ def lognormal(n: int, median: float, sigma: float, seed: int) -> np.ndarray:
 def small(weights: str = "", block_rows: int = 150) -> Stream:
     """Three languages of very different size; about fourteen blocks an epoch of the largest."""
     lengths = {"ces_Latn": lognormal(900, 200, 1, 0), "fin_Latn": lognormal(40, 300, 0.5, 1), "mlt_Latn": lognormal(1, 500, 0, 2)}
-    return Stream(Lengths(lengths), Mixture(0.5, weights), L, seed=7, block_rows=block_rows)  # type: ignore[arg-type]
+    return stream_of(lengths, Mixture(0.5, weights), block_rows=block_rows, seed=7)
 
 
 def test_a_row_is_the_same_however_it_is_read(corpus: Corpus) -> None:
@@ -117,7 +126,7 @@ TWO = {"deu_Latn": lognormal(20_000, 400, 1.5, 3), "slv_Latn": lognormal(3000, 9
 def test_shares_and_padding_over_a_thousand_rows(case: str, start: int, corpus: Corpus) -> None:
     stream = {
         "embedded": lambda: Stream(corpus, Mixture(0.3), L, 0),
-        "heavy tails": lambda: Stream(Lengths(TWO), Mixture(weights="deu_Latn:0.8,slv_Latn:0.2"), 512, 0),  # type: ignore[arg-type]
+        "heavy tails": lambda: stream_of(TWO, Mixture(weights="deu_Latn:0.8,slv_Latn:0.2"), 512),
         "one document": lambda: small("ces_Latn:5,fin_Latn:4,mlt_Latn:1", 32_768),
     }[case]()
     rows = stream.rows(start, start + 1000)
@@ -133,14 +142,14 @@ def test_a_language_without_weight_never_comes(corpus: Corpus) -> None:
 
 
 def test_a_document_longer_than_a_block() -> None:
-    stream = Stream(Lengths({"ces_Latn": np.array([50_000, 10, 10], np.uint32)}), Mixture(), L, 0, block_rows=8)  # type: ignore[arg-type]
+    stream = stream_of({"ces_Latn": np.array([50_000, 10, 10])}, block_rows=8)
     first = [piece for piece in stream.documents(0, 400) if piece.epoch == 0]
     assert sum(piece.size for piece in first) == 50_020
 
 
 def test_far_into_a_large_corpus_at_once() -> None:
     """Row ten billion of five million documents: what is held does not grow with the corpus, nor with the row."""
-    stream = Stream(Lengths({"eng_Latn": lognormal(5_000_000, 500, 1, 5)}), Mixture(), 4096, 0)  # type: ignore[arg-type]
+    stream = stream_of({"eng_Latn": lognormal(5_000_000, 500, 1, 5)}, seq_len=4096)
     far = list(stream.documents(10**10, 10**10 + 1))
     assert sum(piece.size for piece in far) == 4096 and far[0].epoch > 9000
     tracemalloc.start()
@@ -164,18 +173,86 @@ def test_rows_that_cannot_be() -> None:
             stream.rows(start, stop)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_loader_reads_the_stream_from_any_step(corpus: Corpus, workers: int) -> None:
-    stream = Stream(corpus, Mixture(0.5), L, seed=0)
-    expected = stream.rows(3 * 8, 8 * 8)
-    got = list(batches(stream, 8, 3, 8, workers=workers))
-    assert len(got) == 5
-    assert all(np.array_equal(np.concatenate([batch[name] for batch in got]), expected[name]) for name in expected)
+def random_corpus(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """One to five languages of 1 to 60 documents; lengths from a few tokens to several rows."""
+    return {
+        code: np.clip(rng.lognormal(np.log(rng.integers(5, 200)), rng.uniform(0, 1.5), rng.integers(1, 60)), 2, 5000).astype(np.uint32)
+        for code in CODES[: rng.integers(1, 6)]
+    }
 
 
-def test_hosts_read_parts_of_the_same_batches(corpus: Corpus) -> None:
-    stream = Stream(corpus, Mixture(0.5), L, seed=0)
-    halves = [list(batches(stream, 8, 0, 3, local=part)) for part in ((0, 4), (4, 8))]
-    whole = list(batches(stream, 8, 0, 3))
-    for step in range(3):
-        assert np.array_equal(np.concatenate([half[step]["tokens"] for half in halves]), whole[step]["tokens"])
+@pytest.mark.parametrize("seed", range(12))
+def test_every_token_once_an_epoch_and_every_epoch_whole(seed: int) -> None:
+    """In reading order a language's tokens are all of its tokens, then all of them again; segments are whole pieces."""
+    rng = np.random.default_rng(seed)
+    of = random_corpus(rng)
+    seq_len = int(rng.integers(16, 300))
+    stream = stream_of(of, Mixture(float(rng.uniform(0, 1))), seq_len, int(rng.integers(3, 200)), seed)
+    n_rows = 60_000 // seq_len
+    rows = stream.rows(0, n_rows)
+    real = rows["segments"] > 0
+    for index, code in enumerate(of):
+        tokens, total = rows["tokens"][real & (rows["languages"] == index)], int(of[code].sum())
+        epochs = [tokens[at : at + total] for at in range(0, len(tokens), total)]
+        assert len(epochs) > 1
+        for epoch in epochs[:-1]:
+            assert np.array_equal(np.sort(epoch), np.arange(total))
+        assert len(np.unique(epochs[-1])) == len(epochs[-1])  # where we stopped reading, none has come twice
+
+    starts = real & (rows["positions"] == 0)
+    assert np.array_equal(np.cumsum(starts, 1) * real, rows["segments"])
+    inner = real[:, 1:] & ~starts[:, 1:]
+    for name, step in (("positions", 1), ("tokens", 1), ("languages", 0), ("segments", 0)):
+        assert (np.diff(rows[name], axis=1)[inner] == step).all()
+    assert (np.diff(real.astype(int), axis=1) <= 0).all()  # padding at the end of a row only
+    assert real.mean() > 0.98 and (rows["tokens"][~real] == PAD).all()
+    assert not any(rows[name][~real].any() for name in ("segments", "positions", "languages"))
+
+    for start in rng.integers(0, n_rows - 1, 5):
+        stop = int(rng.integers(start + 1, min(n_rows, start + 40) + 1))
+        fresh = stream_of(of, stream.mixture, seq_len, stream.block_rows, seed).rows(start, stop)
+        assert all(np.array_equal(fresh[name], rows[name][start:stop]) for name in rows)
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [[510] * 9 + [5], [510] * 3 + [5], [512] * 9 + [5], [1024, 1024, 3], [300], [300, 300], [257] * 7, [513]],
+    ids=lambda lengths: f"{len(lengths)}x{lengths[0]}",
+)
+def test_rows_are_full_where_documents_repeat_and_do_not_fit(lengths: list[int]) -> None:
+    """Also where epochs end in the middle of rows: a corpus of ten documents has as many ends as rows to lose."""
+    rows = stream_of({"ces_Latn": np.array(lengths)}, seq_len=512, block_rows=200).rows(0, 500)
+    assert (rows["segments"] == 0).mean() < 1e-4
+
+
+def test_shares_hold_in_every_thousand_rows_though_documents_are_long() -> None:
+    rng = np.random.default_rng(1)
+    of = {"ces_Latn": rng.pareto(1.3, 20_000), "mlt_Latn": rng.pareto(1.3, 500)}
+    of = {code: np.clip(100 * draw, 2, 40_000).astype(np.uint32) for code, draw in of.items()}
+    stream = stream_of(of, Mixture(weights="ces_Latn:0.8, mlt_Latn:0.2"), 512, 1000)
+    rows = stream.rows(0, 6000)
+    real = rows["segments"] > 0
+    for start in range(0, 5000, 250):
+        here = slice(start, start + 1000)
+        assert abs(rows["languages"][here][real[here]].mean() - 0.2) < 0.02
+        assert 1 - real[here].mean() < 0.02
+
+
+def test_a_corpus_of_a_few_tokens_repeats_at_once() -> None:
+    """A hundred thousand epochs of a language in a block take no longer than a second or so."""
+    of = {"ces_Latn": np.array([2]), "mlt_Latn": np.array([3, 9, 1])}
+    rows = stream_of(of, Mixture(weights="ces_Latn:1,mlt_Latn:3")).rows(0, 64)
+    assert (rows["segments"] > 0).all() and set(np.unique(rows["tokens"][rows["languages"] == 0]).tolist()) == {0, 1}
+
+
+def test_shuffle_puts_each_group_evenly_over_the_whole() -> None:
+    """Of a group of n, any first part x of the order holds n x, to within one and the places that the others leave."""
+    rng = np.random.default_rng(0)
+    groups = rng.choice(4, 2000, p=[0.7, 0.2, 0.09, 0.01])
+    place = shuffle(groups, rng.integers(0, 1 << 63, 2000, dtype=np.uint64), first_stays=True, last_stays=True)
+    assert np.array_equal(np.sort(place), np.arange(2000)) and place[0] == 0 and place[-1] == 1999
+    for group in range(4):
+        mine = np.sort(place[groups == group])
+        n = len(mine)
+        assert np.abs((mine + 0.5) / 2000 - (np.arange(n) + 0.5) / n).max() < 1.5 / n + 0.005
+    assert abs(np.corrcoef(place, np.arange(2000))[0, 1]) < 0.1
