@@ -120,7 +120,7 @@ def _parse(line: bytes, path: Path, number: int) -> Document | Reject:
     given = {name: str(record[name]) for name in FIELDS if record.get(name) not in (None, "")}
     try:
         "".join(given.values()).encode("utf-8")
-        given["lang"] = canonical(given["lang"])
+        given["lang"] = canonical(record["lang"])
     except UnicodeEncodeError:
         return reject("lone surrogate")
     except ValueError:
@@ -132,8 +132,11 @@ def expand(patterns: list[str]) -> list[Path]:
     """Files that paths and globs name, in the order given, those of a glob sorted. Raises ValueError if one names none."""
     files: list[Path] = []
     for pattern in patterns:
+        if Path(pattern).is_dir():
+            raise ValueError(f"--input {pattern} is a folder; give its files as a quoted glob, as in '{pattern.rstrip('/')}/*.jsonl.zst'")
         found = [Path(pattern)] if Path(pattern).is_file() else [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
-        if not found or any(path.is_dir() for path in found):
+        found = [path for path in found if path.is_file()]
+        if not found:
             raise ValueError(f"--input {pattern}: no such file; give JSON Lines files or a quoted glob, as in 'texts/*.jsonl.zst'")
         files += found
     return files

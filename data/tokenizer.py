@@ -130,8 +130,10 @@ def load(model: Path | bytes) -> spm.SentencePieceProcessor:
         processor = spm.SentencePieceProcessor(model_proto=content)
     except FileNotFoundError:
         raise ValueError(f"{name}: no such file; train a tokenizer with `varietas tokenizer --out {name}`") from None
-    except (RuntimeError, OSError) as error:
-        raise ValueError(f"{name} is no SentencePiece model ({str(error).splitlines()[0][:120]})") from None
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read ({error.strerror})") from None
+    except RuntimeError:
+        raise ValueError(f"{name} is no SentencePiece model; train one with `varietas tokenizer`") from None
     for role, piece_id in (("bos", processor.bos_id()), ("eos", processor.eos_id())):
         if piece_id < 0:
             raise ValueError(f"{name} has no {role} token; train a tokenizer with `varietas tokenizer`")

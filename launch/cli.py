@@ -2,8 +2,10 @@
 
 import argparse
 import contextlib
+import difflib
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +26,8 @@ def tokenizer(args: argparse.Namespace, rest: list[str], console: Console) -> in
     from varietas.data import tokenizer as tok
     from varietas.launch.show import fertility_table
 
-    _refuse(rest)
     documents = _documents(args.input, console)
+    args.out.parent.mkdir(parents=True, exist_ok=True)  # an impossible place is told before the work
     with console.status("training the tokenizer"):
         model = tok.train(documents, args.vocab_size, args.alpha)
     tok.save(model, args.out)
@@ -39,18 +41,17 @@ def prepare(args: argparse.Namespace, rest: list[str], console: Console) -> int:
 
     varietas prepare --input 'texts/*.jsonl.zst' --out corpus --tokenizer euro.model
     """
+    from varietas.data import tokenizer as tok
     from varietas.data.prepare import prepare as write_corpus
     from varietas.launch.show import corpus_table, progress
 
-    _refuse(rest)
-    if not args.tokenizer.is_file():
-        raise ValueError(f"--tokenizer {args.tokenizer}: no such file; train one with `varietas tokenizer --out {args.tokenizer}`")
+    tok.load(args.tokenizer)  # so that a file that is none is told by its name
     records = _records(args.input)
     with progress(console, "preparing") as advance:
         manifest = write_corpus(records(), args.tokenizer.read_bytes(), args.out, advance)
     console.print(corpus_table(manifest))
     for reason, n in manifest["rejected"].items():
-        console.print(f"[yellow]{n:,} records rejected: {reason}[/] (see {args.out / 'rejects.jsonl'})")
+        console.print(f"[yellow]{n:,} record{'s' * (n > 1)} rejected: {reason}[/] (see {args.out / 'rejects.jsonl'})")
     console.print(f"corpus {manifest['digest'][:16]}…: {args.out}")
     return 0
 
@@ -74,7 +75,6 @@ def evaluate(args: argparse.Namespace, rest: list[str], console: Console) -> int
     from varietas.launch.run import Run
     from varietas.launch.show import evaluation_table, spread
 
-    _refuse(rest)
     run = Run.open(args.run, args.cpu_devices, console=console)
     with console.status("evaluating"):
         rows = run.evaluate(_documents(args.text, console)() if args.text else None)
@@ -90,7 +90,6 @@ def generate(args: argparse.Namespace, rest: list[str], console: Console) -> int
     """
     from varietas.launch.run import Run
 
-    _refuse(rest)
     run = Run.open(args.run, args.cpu_devices, console=console)
     prompts = args.prompt or [""]
     if len(prompts) == 1:
@@ -112,7 +111,6 @@ def report(args: argparse.Namespace, rest: list[str], console: Console) -> int:
     """
     from varietas.launch.run import Run
 
-    _refuse(rest)
     run = Run.open(args.run, args.cpu_devices, console=console)
     if args.samples and (run.folder / "checkpoints").is_dir():
         with console.status("generating samples"):
@@ -128,7 +126,6 @@ def digest(args: argparse.Namespace, rest: list[str], console: Console) -> int:
     """
     from varietas.launch.run import Run
 
-    _refuse(rest)
     print(Run.open(args.run, args.cpu_devices, console=console).digest(args.step))
     return 0
 
@@ -154,7 +151,7 @@ def parser() -> argparse.ArgumentParser:
             epilog="example: " + example.strip(),
             allow_abbrev=False,
         )
-        sub.set_defaults(verb=verb)
+        sub.set_defaults(verb=verb, sub=sub)
 
     for verb in (tokenizer, prepare):
         made[verb].add_argument(
@@ -200,15 +197,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = lambda message, *_: print(f"varietas: {message}", file=sys.stderr)
     args, rest = parser().parse_known_args(argv)
     try:
+        if rest and args.verb is not train:  # its rest are fields of the config
+            raise ValueError(_unknown(rest[0], args.sub))
         return args.verb(args, rest, console)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, FloatingPointError, OSError) as error:
+    except (ValueError, FloatingPointError, MemoryError) as error:
         print(f"varietas: {error}", file=sys.stderr)
-        return 2
+    except OSError as error:
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"varietas: {where}; look at the path, who may write there, and the space left", file=sys.stderr)
+    return 2
 
 
 def _count(text: str) -> int:
@@ -218,9 +220,10 @@ def _count(text: str) -> int:
     raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
 
 
-def _refuse(rest: list[str]) -> None:
-    if rest:
-        raise ValueError(f"unknown argument {rest[0]!r}; see varietas VERB --help")
+def _unknown(argument: str, sub: argparse.ArgumentParser) -> str:
+    flags = re.findall(r"--\w+", sub.format_usage())
+    near = difflib.get_close_matches(argument.split("=")[0], flags, n=1)
+    return f"unknown argument {argument!r}; {f'did you mean {near[0]}?' if near else f'see {sub.prog} --help'}"
 
 
 def _records(patterns: list[str]) -> Callable[[], Iterator[Any]]:

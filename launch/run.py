@@ -105,7 +105,7 @@ class Run:
         self._shares(corpus)
         for change in run_folder.settle_config(self.folder, self.config.to_dict()):
             self.console.print(f"changed since the run began: {change}")
-        if not (self.folder / "tokenizer.model").exists():
+        if not (run_folder.begun(self.folder) and (self.folder / "tokenizer.model").exists()):
             shutil.copyfile(corpus.path / "tokenizer.model", self.folder / "tokenizer.model")
         stop = None if steps is None else self._steps_done() + steps
         evaluate = self._evaluate_while_training if self.config.eval.every else None
@@ -115,7 +115,7 @@ class Run:
 
             sha256 = digest(outcome.params)
             self._note(parameter_digest={"step": outcome.step, "sha256": sha256})
-            self.console.print(f"{outcome.step:,} steps done; SHA-256 of the parameters: {sha256}", soft_wrap=True)
+            self.console.print(f"all {outcome.step:,} steps done; SHA-256 of the parameters: {sha256}", soft_wrap=True)
         else:
             self.console.print(f"stopped after step {outcome.step:,} of {self.config.train.steps:,}; the same command goes on from there")
         return outcome.finished

@@ -2,6 +2,9 @@
 
 import difflib
 import math
+import re
+import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module, resources
 from pathlib import Path
@@ -54,14 +57,28 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
     argv = ["varietas", f"--config={path}:{arg}" if arg else f"--config={path}", *overrides]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    sys.modules.pop("config_config", None)  # ml_collections would load the file into the module of the one before it
     try:
         rest = values(argv)
         config = values["config"].value
-    except (flags.Error, AttributeError, KeyError, ValueError, TypeError) as error:
-        raise ValueError(_explain(error, overrides, path)) from None
+    except Exception as error:  # whatever the code of a user's config raises
+        raise ValueError(_in_file(error, path) or _explain(error, overrides, path)) from None
     if len(rest) > 1:
         raise ValueError(f"unexpected argument {rest[1]!r}; options are --NAME VALUE, fields --config.FIELD=VALUE")
     return config
+
+
+def _in_file(error: Exception, path: str) -> str:
+    """One line on an error that the config file itself raised; "" if it was not the file."""
+    lines, text = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path], str(error)
+    if isinstance(error, SyntaxError) and error.filename == path:
+        lines, text = [error.lineno], error.msg
+    if not lines:
+        return f"{path} has no get_config(); configs/tiny.py shows one" if "'get_config'" in text else ""
+    where = f"{path}, line {lines[-1]}"
+    if field := re.search(r'Key \W*"(\w+)\W*" does not exist', text):
+        return f"{where}: there is no field {field[1]}; {_nearest(field[1], list(flatten(load_config('base').to_dict())))}"
+    return f"{where}: {type(error).__name__}: {' '.join(text.split())[:300]}"
 
 
 def _explain(error: Exception, overrides: Sequence[str], path: str) -> str:
@@ -162,10 +179,10 @@ def resolve_mesh(config: ConfigDict, n_devices: int) -> tuple[int, int, int]:
     if math.prod(sizes.values()) != n_devices:
         shown = " × ".join(f"{axis}={size}" for axis, size in sizes.items())
         rest = {axis: math.prod(sizes.values()) // size for axis, size in sizes.items()}
-        axis = next((a for a in rest if mesh[a] not in (-1, 1) and n_devices % rest[a] == 0), "fsdp")
+        fits = [f"mesh.{axis}={n_devices // rest[axis]}" for axis in rest if mesh[axis] not in (-1, 1) and n_devices % rest[axis] == 0]
         raise ValueError(
             f"mesh {shown} needs {math.prod(sizes.values())} devices, found {n_devices}; "
-            f"set mesh.{axis}={max(1, n_devices // rest[axis])} (on a CPU also: --cpu_devices {named})"
+            f"set {fits[0] if fits else 'mesh.data=1 and mesh.fsdp=-1'} (on a CPU also: --cpu_devices {named})"
         )
     batch_parts = sizes["data"] * sizes["fsdp"] * t.grad_accum
     if t.batch_size % batch_parts:

@@ -12,6 +12,7 @@ from rich.text import Text
 from varietas.data.languages import name
 from varietas.data.tokenizer import Fertility
 
+MANY = 30  # languages that are listed by name
 FEW_BYTES = 500  # below it a language's figure is mostly chance
 
 
@@ -19,7 +20,7 @@ FEW_BYTES = 500  # below it a language's figure is mostly chance
 def progress(console: Console, what: str) -> Iterator[Callable[[int], None]]:
     """A bar of megabytes; gives the function that moves it on."""
     columns = (TextColumn(what), BarColumn(), TextColumn("{task.fields[mb]} MB"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None, mb="0.0")
         done = 0
 
@@ -89,7 +90,8 @@ def spread(rows: Mapping[str, Mapping[str, Any]]) -> Text:
     ]
     if not all(row["trained_on"] for row in rows.values()):
         untrained = [name(code) for code, row in rows.items() if not row["trained_on"]]
-        lines.append(f"dim, nothing trained on: {', '.join(untrained)}")
+        listed = ", ".join(untrained) if len(untrained) <= MANY else f"{len(untrained)} languages"
+        lines.append(f"dim, nothing trained on: {listed}")
     if any(row["bytes"] < FEW_BYTES for row in rows.values()):
         lines.append(f"*: under {FEW_BYTES} bytes of text, mostly chance")
     return Text("\n".join(lines))

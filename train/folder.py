@@ -42,13 +42,13 @@ def read_config(run: Path) -> dict[str, Any]:
 
 
 def settle_config(run: Path, config: Mapping[str, Any]) -> list[str]:
-    """Stores the config of a new run, or compares it with the one stored. Returns the changes that were allowed, one text each.
+    """Stores the config of a run that has no step yet, or compares it with the one stored. Returns what has changed, one text each.
 
     Raises ValueError that names each field that differs and must not.
     """
-    if not (run / "config.json").exists():
-        if run.is_dir() and any(run.iterdir()):
-            raise ValueError(f"--run {run} holds files but no config.json: it is no run; name a new folder or an empty one")
+    if not (run / "config.json").exists() and run.is_dir() and any(run.iterdir()):
+        raise ValueError(f"--run {run} holds files but no config.json: it is no run; name a new folder or an empty one")
+    if not begun(run):
         write_json(run / "config.json", config)
         return []
     old, new = flatten(read_config(run)), flatten(config)
@@ -59,6 +59,12 @@ def settle_config(run: Path, config: Mapping[str, Any]) -> list[str]:
     if differ:
         write_json(run / "config.json", config)
     return list(differ.values())
+
+
+def begun(run: Path) -> bool:
+    """Whether a step was done: only then does a run's config count."""
+    metrics, checkpoints = run / "metrics.jsonl", run / "checkpoints"
+    return (metrics.exists() and metrics.stat().st_size > 0) or (checkpoints.is_dir() and any(checkpoints.iterdir()))
 
 
 def environment() -> dict[str, Any]:

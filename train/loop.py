@@ -29,6 +29,7 @@ from varietas.model.sharding import batch_sharding, make_mesh
 from varietas.train.checkpoint import Checkpoints
 from varietas.train.experiment import Experiment
 from varietas.train.folder import environment
+from varietas.train.memory import ADVICE, check_fits
 from varietas.train.metrics import MetricsLog, Recorder, Screen
 from varietas.train.peak import peak_flops
 from varietas.train.step import Batch, State, abstract_state, compile_step, init_state, make_step
@@ -52,13 +53,15 @@ def train(
     """Trains from the newest checkpoint in `run`, or from scratch, up to step `stop` (None: exp.steps).
 
     SIGTERM and SIGINT save a checkpoint and end the call. `evaluate` is asked every exp.eval_every steps.
-    Raises ValueError if corpus, mesh and checkpoints do not fit together, FloatingPointError if the loss is no number.
+    Raises ValueError if corpus, mesh and checkpoints do not fit together, MemoryError if the devices are too small, FloatingPointError
+    if the loss is no number.
     """
     stop = min(exp.steps, exp.steps if stop is None else stop)
     corpus = Corpus(exp.corpus)
     stream = Stream(corpus, exp.mixture, exp.seq_len, exp.seed)
     mesh = make_mesh(*exp.mesh, devices=jax.devices()[: math.prod(exp.mesh)])
     abstract = abstract_state(exp.model, exp.optim, mesh, build)
+    check_fits(abstract, mesh)
     checkpoints = Checkpoints(run / "checkpoints", exp.checkpoints_kept)
     try:
         state, seen = restore(checkpoints, abstract, corpus)
@@ -100,6 +103,10 @@ def train(
         return Outcome(n, n >= exp.steps, state.params, mesh)
     except FloatingPointError as error:
         raise FloatingPointError(blame(error, stream, exp.batch_size)) from None
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise MemoryError(f"a device ran out of memory ({' '.join(str(error).split())[:200]}); {ADVICE}") from None
     finally:
         checkpoints.close()
 

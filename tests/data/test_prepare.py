@@ -44,6 +44,7 @@ def model(documents: list[Document]) -> bytes:
         (b'{"lang":"cs","text":" \\n "}\n', "empty text"),
         (b'{"lang":"cs","text":"\\ud800"}\n', "lone surrogate"),
         (b'{"lang":"c s!","text":"a"}\n', "unusable lang"),
+        (b'{"lang":"","text":"a"}\n', "unusable lang"),
         (b"[" * 100_000 + b"\n", "invalid JSON"),
     ],
 )

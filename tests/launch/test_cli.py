@@ -96,7 +96,7 @@ def test_another_config_is_refused_and_an_allowed_change_is_said(run: Path, tmp_
         (("evaluate", "--run", "x"), "is no run folder"),
         (("prepare", "--input", "none.jsonl", "--out", "c", "--tokenizer", "t.model"), "t.model: no such file"),
         (("tokenizer", "--input", "none*.jsonl", "--out", "t.model"), "none*.jsonl: no such file"),
-        (("digest", "--run", "x", "--stp", "3"), "unknown argument '--stp'"),
+        (("digest", "--run", "x", "--stp", "3"), "unknown argument '--stp'; did you mean --step?"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_from_ones_own_text_to_a_model(tmp_path: Path) -> None:
     (tmp_path / "text.jsonl").write_text("\n".join([*lines, "{broken"]), "utf-8")
     varietas("tokenizer", "--input", tmp_path / "text.jsonl", "--out", tmp_path / "t.model", "--vocab_size", "320")
     out = varietas("prepare", "--input", tmp_path / "text.jsonl", "--out", tmp_path / "corpus", "--tokenizer", tmp_path / "t.model").stdout
-    assert "1 records rejected: invalid JSON" in out
+    assert "1 record rejected: invalid JSON" in out
     manifest = json.loads((tmp_path / "corpus" / "manifest.json").read_text())
     assert (manifest["documents"], manifest["records_read"], set(manifest["languages"])) == (400, 401, {"mlt_Latn", "gle_Latn"})
     run = tmp_path / "run"

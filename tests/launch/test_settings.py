@@ -50,6 +50,7 @@ def test_mistakes(overrides: list[str], says: str) -> None:
         (["--config.mesh.data=3", "--config.mesh.fsdp=4"], 8, "data=3 × fsdp=4 × tensor=1 needs 12 devices, found 8; set mesh.data=2"),
         (["--config.mesh.data=2", "--config.mesh.fsdp=8"], 8, "needs 16 devices, found 8; set mesh.data=1"),
         (["--config.mesh.fsdp=3"], 8, "devices, found 8"),
+        (["--config.mesh.data=3", "--config.mesh.fsdp=5"], 8, "found 8; set mesh.data=1 and mesh.fsdp=-1"),
         (["--config.mesh.fsdp=0"], 8, "mesh.fsdp=0 must be 1 or more"),
         (["--config.train.batch_size=6"], 8, "train.batch_size=6 does not divide over data=1 × fsdp=8 devices; set train.batch_size=8"),
         (
@@ -103,3 +104,21 @@ def test_settings_do_not_start_jax() -> None:
     code = "import sys; from varietas.launch.settings import load_config, check; check(load_config('tiny')); print('jax' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=None)
     assert out.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("def get_config(\n", "mine.py, line 1: SyntaxError: '(' was never closed"),
+        ("x = 1\n", "mine.py has no get_config(); configs/tiny.py shows one"),
+        ("from varietas.configs import base\ndef get_config(arg=''):\n  c = base.get_config()\n  c.model.n_layer = 3\n",
+         "mine.py, line 4: there is no field n_layer; did you mean model.n_layers?"),
+        ("def get_config(arg=''):\n  return missing\n", "mine.py, line 2: NameError: name 'missing' is not defined"),
+        ("import nothing_of_the_kind\n", "mine.py, line 1: ModuleNotFoundError"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_config_file_is_told_with_its_line(code: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(ValueError, match=r".") as error:
+        load_config(str(tmp_path / "mine.py"))
+    assert says in str(error.value) and "\n" not in str(error.value)
