@@ -4,10 +4,12 @@ An element is a step: rows [step * batch_size + first, step * batch_size + last)
 that this host feeds. So the whole state of the iterator is the number of the step, on any number of hosts and workers.
 """
 
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import grain
+import numpy as np
 from absl import flags
 
 from varietas.data.stream import Rows, Stream
@@ -38,7 +40,7 @@ def batches(
     `local` is the (first, last) row of each batch that this host wants; None for all of it.
     """
     if start >= stop:
-        return iter(())
+        return
     first, last = local or (0, batch_size)
     steps = grain.MapDataset.source(Steps(stream, batch_size, stop, first, last))[start:]
     ahead = steps.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
@@ -46,4 +48,13 @@ def batches(
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # Grain asks absl's flags for its own; nothing of ours sets any
         ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
-    return iter(ahead)
+    iterator = iter(ahead)
+    try:
+        for batch in iterator:
+            # Copied out of the workers' shared memory: jax would keep it in use beyond their end.
+            yield {name: np.array(values) for name, values in batch.items()} if workers else batch
+    finally:
+        iterator.close()  # ends the worker processes, also where reading stopped early
+        if workers:
+            del iterator
+            gc.collect()  # the iterator refers to itself and to the last shared memory, which Python would else call leaked

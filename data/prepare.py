@@ -8,6 +8,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def prepare(
 ) -> dict[str, Any]:
     """Writes the corpus to `out`, which must not exist, and returns its manifest. `progress` is told the bytes of text done.
 
-    Raises ValueError if `out` exists or not one record is usable.
+    Raises ValueError if `out` exists or not one record is usable, OSError if the disk is full.
     """
     if out.exists():
         raise ValueError(f"--out {out} exists; name a new folder or remove it")
@@ -121,7 +122,8 @@ class _LanguageWriter:
         assert self._shard is not None
         text = document.text.encode()
         digest = hashlib.sha256(text).digest()
-        self._shard.write(ids.tobytes())
+        with _disk_errors():
+            self._shard.write(ids.tobytes())
         self._lengths.write(np.array(len(ids), "<u4").tobytes())
         self._tree.append(digest)
         self._rows.append((digest, document.id, document.source, document.url, document.license, len(text), len(ids)))
@@ -154,5 +156,15 @@ class _LanguageWriter:
     def _close_shard(self) -> None:
         self._write_rows()
         if self._shard is not None and self._index is not None:
-            self._shard.close()
+            with _disk_errors():
+                self._shard.close()
             self._index.close()
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """ArrayRecord's RuntimeError as the OSError that it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(str(error).split(";")[0]) from None

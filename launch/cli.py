@@ -9,6 +9,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,10 @@ def generate(args: argparse.Namespace, rest: list[str], console: Console) -> int
     run = Run.open(args.run, args.cpu_devices, console=console)
     prompts = args.prompt or [""]
     if len(prompts) == 1:
+        pieces = run.stream(prompts, args.max_tokens, args.temperature, args.top_p, args.seed)
+        begun = next(pieces, (0, ""))  # before the prompt is shown: it may be refused
         console.out(prompts[0], style="bold", end="", highlight=False)
-        for _, text in run.stream(prompts, args.max_tokens, args.temperature, args.top_p, args.seed):
+        for _, text in chain([begun], pieces):
             print(text, end="", flush=True)
         print()
     else:
@@ -209,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"varietas: {error}", file=sys.stderr)
     except OSError as error:
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        print(f"varietas: {where}; look at the path, who may write there, and the space left", file=sys.stderr)
+        print(f"varietas: {where}; check the path, who may write there, and the space left", file=sys.stderr)
     return 2
 
 

@@ -4,7 +4,9 @@ Orbax restores an array with a flipped bit without a word. So each save notes a 
 lies, and each restore computes it again; a checkpoint that fails is set aside, loudly, for the one before it.
 """
 
+import errno
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +54,16 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(self, state: State, meta: Mapping[str, Any]) -> None:
-        """Starts to write the state; returns once it is safe to donate. The rest goes on in the background."""
+        """Starts to write the state; returns once it is safe to donate. The rest goes on in the background.
+
+        Raises OSError if the disk has no room for it.
+        """
         step = int(state.step)
+        need, free = sum(x.nbytes for x in jax.tree.leaves(state)), shutil.disk_usage(self.folder).free
+        if need > free:
+            raise OSError(
+                errno.ENOSPC, f"checkpoint {step} needs {need / 1e9:,.3f} GB, the disk has {free / 1e9:,.3f} GB left", str(self.folder)
+            )
         items = {"params": state.params, "optimizer": state.optimizer}
         meta = {**meta, "step": step, "checksums": {name: checksums(item) for name, item in items.items()}}
         saves = {name: ocp.args.StandardSave(item) for name, item in items.items()}

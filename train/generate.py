@@ -41,10 +41,10 @@ def generate(
         raise ValueError("there is no prompt, or one holds no token; begin each with bos")
     longest = max(len(prompt) for prompt in prompts)
     if longest + max_tokens > cfg.max_seq_len:
-        room = max(0, cfg.max_seq_len - longest)
+        room = cfg.max_seq_len - longest
         raise ValueError(
             f"a prompt of {longest} tokens and {max_tokens} new ones exceed the model's context of {cfg.max_seq_len}; "
-            f"ask for {room} or fewer"
+            + (f"ask for {room} or fewer" if room > 0 else "shorten the prompt")
         )
     if not (temperature >= 0 and 0 < top_p <= 1):
         raise ValueError(f"temperature={temperature} must be 0 or more and top_p={top_p} above 0 and at most 1")

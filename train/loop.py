@@ -175,11 +175,12 @@ def compile_and_announce(
     held, working = memory.argument_size_in_bytes / 2**20, memory.temp_size_in_bytes / 2**20
     shape = " × ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     gflop = facts["flops_per_token"] * exp.batch_size * exp.seq_len / 1e9
-    console.print(f"{facts['parameters'] / 1e6:,.1f} M parameters on {facts['devices']}, mesh {shape}", highlight=False)
+    console.print(f"{facts['parameters'] / 1e6:,.1f} M parameters on {facts['devices']}, mesh {shape}", highlight=False, soft_wrap=True)
     console.print(
         f"step of {exp.batch_size} × {exp.seq_len} tokens and {gflop:,.0f} GFLOP compiled in {seconds:.1f} s; "
         f"a device holds {held:,.0f} MiB, {working:,.0f} MiB more while it works",
         highlight=False,
+        soft_wrap=True,
     )
     return step
 

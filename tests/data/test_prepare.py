@@ -86,6 +86,10 @@ def test_globs(tmp_path: Path) -> None:
     assert [path.name for path in expand([str(tmp_path / "*.jsonl")])] == ["a.jsonl", "b.jsonl"]
     with pytest.raises(ValueError, match="no such file"):
         expand([str(tmp_path / "c*")])
+    (tmp_path / "c.jsonl").mkdir()
+    assert len(expand([str(tmp_path / "*.jsonl")])) == 2
+    with pytest.raises(ValueError, match=r"is a folder; give its files as a quoted glob"):
+        expand([str(tmp_path / "c.jsonl")])
 
 
 def test_every_record_is_accounted_for(documents: list[Document], model: bytes, tmp_path: Path) -> None:
@@ -147,6 +151,23 @@ def test_all_or_nothing(documents: list[Document], model: bytes, tmp_path: Path)
     prepare(documents, model, tmp_path / "c")
     with pytest.raises(ValueError, match="exists"):
         prepare(documents, model, tmp_path / "c")
+
+
+def test_a_full_disk_leaves_nothing(documents: list[Document], model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ArrayRecord says it with a RuntimeError."""
+
+    class Full:
+        def __init__(self, *_: object) -> None: ...
+
+        def write(self, _: bytes) -> None: ...
+
+        def close(self) -> None:
+            raise RuntimeError("write() failed: No space left on device; writing x")
+
+    monkeypatch.setattr(prepare_module, "ArrayRecordWriter", Full)
+    with pytest.raises(OSError, match="No space left on device"):
+        prepare(documents, model, tmp_path / "c")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_damaged_corpora_are_told(documents: list[Document], model: bytes, tmp_path: Path) -> None:

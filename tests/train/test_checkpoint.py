@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -139,6 +140,15 @@ def test_a_failed_background_save_surfaces(state: State, tmp_path: Path, monkeyp
     with pytest.raises(Exception, match="No space left"):
         following_steps()
     assert Checkpoints(tmp_path / "checkpoints").steps() == []
+
+
+def test_a_full_disk_is_told_before_anything_is_written(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(OSError, match=r"checkpoint 3 needs \d\.\d+ GB, the disk has 0.000 GB left"):
+        checkpoints.save(at_step(state, 3), {})
+    checkpoints.close()
+    assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
 def test_a_save_is_not_touched_by_steps_that_follow(state: State, tmp_path: Path) -> None:

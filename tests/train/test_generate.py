@@ -107,7 +107,7 @@ def test_when_all_rows_have_ended_nothing_more_comes(params: Params, greedy: lis
         ([], 4, {}, "there is no prompt"),
         ([[1], []], 4, {}, "one holds no token; begin each with bos"),
         ([[1] * 120], 9, {}, "120 tokens and 9 new ones exceed the model's context of 128; ask for 8 or fewer"),
-        ([[1] * 200], 9, {}, "exceed the model's context of 128; ask for 0 or fewer"),
+        ([[1] * 200], 9, {}, "exceed the model's context of 128; shorten the prompt"),
         ([[1]], 4, {"temperature": -0.1}, "temperature=-0.1 must be 0 or more"),
         ([[1]], 4, {"top_p": 0.0}, "top_p=0.0 above 0 and at most 1"),
         ([[1]], 4, {"top_p": 1.1}, "top_p=1.1 above 0 and at most 1"),
