@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from varietas.data import embedded, tokenizer
+from varietas.data.documents import Document
 from varietas.data.prepare import prepare
-from varietas.data.read import Document
 
 ALPHA = 0.3  # how the tokenizer samples languages
 VERSION = 1  # raise when the same text would give another corpus

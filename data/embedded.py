@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from varietas.data.languages import LANGUAGES, WORLD, Language, find
 
@@ -29,7 +30,7 @@ _ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)")
 _ESCAPED = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b'"': b'"', b"'": b"'", b"\\": b"\\"}
 
 
-def training_documents() -> Iterator[dict[str, str]]:
+def training_documents() -> Iterator[dict[str, Any]]:
     """Sentences of eld's test set, 12 to a document, in the order of the file, untouched.
 
     A language counts if it is in our table and not in WORLD: official in the EU or in a candidate
@@ -62,7 +63,7 @@ def training_documents() -> Iterator[dict[str, str]]:
             )
 
 
-def parallel_documents() -> Iterator[dict[str, str]]:
+def parallel_documents() -> Iterator[dict[str, Any]]:
     """Paragraphs of the Universal Declaration of Human Rights: a document for each language.
 
     One text, but not the same articles of it: gflanguages picked paragraphs by their length in each
@@ -131,7 +132,7 @@ def _installed(package: str, version: str, path: str) -> Path:
     return Path(str(distribution.locate_file(path)))
 
 
-def _record(key: str, language: Language, text: str, source: str, url: str) -> dict[str, str]:
+def _record(key: str, language: Language, text: str, source: str, url: str) -> dict[str, Any]:
     return {
         "id": key,
         "lang": language.code,

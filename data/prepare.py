@@ -21,9 +21,9 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from varietas.data import tokenizer
 from varietas.data.corpus import FORMAT, SHARD_DOCUMENTS, shard_path
+from varietas.data.documents import SIGNALS, Document, Reject
 from varietas.data.files import new_folder, write_json
 from varietas.data.merkle import MerkleTree
-from varietas.data.read import Document, Reject
 
 BATCH_DOCUMENTS = 1024
 INDEX = pa.schema(
@@ -31,6 +31,12 @@ INDEX = pa.schema(
         ("digest", pa.binary(32)),  # SHA-256 of the text
         *((name, pa.string()) for name in ("id", "source", "url", "license")),
         *((name, pa.uint32()) for name in ("bytes", "tokens")),
+        *((name, pa.float32()) for name in ("quality", "lang_score")),  # from here on documents.SIGNALS, null where not known
+        ("robots", pa.bool_()),
+        ("pii", pa.list_(pa.list_(pa.uint32()))),
+        ("registers", pa.map_(pa.string(), pa.float32())),
+        ("cluster_size", pa.uint32()),
+        *((name, pa.string()) for name in ("filter", "crawl", "timestamp")),
     ]
 )
 
@@ -126,7 +132,8 @@ class _LanguageWriter:
             self._shard.write(ids.tobytes())
         self._lengths.write(np.array(len(ids), "<u4").tobytes())
         self._tree.append(digest)
-        self._rows.append((digest, document.id, document.source, document.url, document.license, len(text), len(ids)))
+        signals = (document.signals.get(name) for name in SIGNALS)
+        self._rows.append((digest, document.id, document.source, document.url, document.license, len(text), len(ids), *signals))
         if len(self._rows) == BATCH_DOCUMENTS:
             self._write_rows()
         np.add.at(self.unigrams, ids, 1)

@@ -1,142 +1,201 @@
-"""Raw text files to records: JSON Lines, plain or compressed with gzip or Zstandard, one document a line.
+"""Raw files to documents: JSON Lines, plain text, Parquet, WET and WARC; plain, gzipped or in Zstandard; local or at a URL.
 
-Nothing is dropped in silence: each line comes out as a Document or as a Reject that says where it stood and why.
+Which of these a file is, its first bytes say (and `.txt` in its name). Memory does not grow with the file. Nothing is dropped in
+silence: each record comes out as a Document or as a Reject that says where it stood and why.
 """
 
-import glob
 import gzip
+import io
 import json
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, BinaryIO, cast
 
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import zstandard
 
-from varietas.data.languages import canonical
+from varietas.data.documents import LARGEST, Document, NotADocument, Reject, from_record, language_of_path
 
-ZSTD_MAGIC = {b"\x28\xb5\x2f\xfd", *(bytes([n]) + b"\x2a\x4d\x18" for n in range(0x50, 0x60))}  # a frame; a skippable one, as pzstd begins
+SAMPLE = 200  # characters of a reject that are kept
+PARQUET_ROWS = 256  # read at a time
 
+GZIP, PARQUET, WARC = b"\x1f\x8b", b"PAR1", b"WARC/"
+ZSTD = {b"\x28\xb5\x2f\xfd", *(bytes([n]) + b"\x2a\x4d\x18" for n in range(0x50, 0x60))}  # a frame; a skippable one, as pzstd begins
 
-@dataclass(frozen=True)
-class Document:
-    """A text with an id: the unit of everything that follows."""
+DAMAGE = (OSError, EOFError, zlib.error, zstandard.ZstdError)  # what decompression raises
 
-    id: str
-    lang: str  # HPLT's label, e.g. "ces_Latn"
-    text: str
-    url: str = ""
-    source: str = ""
-    license: str = ""
+Place = Callable[[int, str, str], Reject]  # (number of the record, reason, sample)
 
 
-FIELDS = tuple(field.name for field in fields(Document))
+def read(path: str) -> Iterator[Document | Reject]:
+    """The documents of a file, and what is none. A damaged file ends with a Reject.
 
-
-@dataclass(frozen=True)
-class Reject:
-    """A line that is not a document."""
-
-    file: str
-    line: int  # from 1
-    reason: str
-    sample: str  # the beginning of the line
-
-
-def read_jsonl(path: Path) -> Iterator[Document | Reject]:
-    """The records of a file of `{"text", "lang", "id", "url", "source", "license"}`; all but text and lang may be missing.
-
-    Raises FileNotFoundError or PermissionError; a damaged file ends with a Reject.
+    Raises OSError if the file cannot be opened, ModuleNotFoundError if its format or protocol needs a package that is not there.
     """
-    number = 0
-    with path.open("rb") as raw:
+    lang = language_of_path(path)
+
+    def reject(number: int, reason: str, sample: str) -> Reject:
+        return Reject(path, number, reason, sample[:SAMPLE])
+
+    with cast(BinaryIO, fsspec.open(path, "rb").open() if "://" in path else open(path, "rb")) as raw:
+        magic = raw.read(4)
+        raw.seek(0)
+        if magic == PARQUET:
+            yield from _parquet(raw, Path(path).name, lang, reject)
+            return
+        stream = _decompressed(raw, magic)
         try:
-            for number, line in enumerate(_decompressed(raw), 1):
-                if line.strip():
-                    yield _parse(line, path, number)
-        except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
-            yield Reject(str(path), number + 1, "damaged compression", str(error)[:200])
+            head = stream.peek(len(WARC))[: len(WARC)]
+        except DAMAGE as error:
+            yield reject(1, "damaged compression", str(error))
+            return
+        if head == WARC:
+            from varietas.data.warc import read_warc
+
+            yield from read_warc(stream, lang, reject)
+        elif ".txt" in Path(path).suffixes:
+            yield from _plain(stream, Path(path).name, lang, reject)
+        else:
+            yield from _json_lines(stream, Path(path).name, lang, reject)
 
 
-def _decompressed(raw: IO[bytes]) -> Iterator[bytes]:
-    magic = raw.read(4)
-    raw.seek(0)
-    if magic[:2] == b"\x1f\x8b":
-        with gzip.open(raw) as unzipped:
-            yield from unzipped
-    elif magic in ZSTD_MAGIC:
-        yield from _lines(_zstd_chunks(raw))
-    else:
-        yield from raw
+def _decompressed(raw: BinaryIO, magic: bytes) -> io.BufferedReader:
+    if magic[:2] == GZIP:
+        return cast(io.BufferedReader, gzip.GzipFile(fileobj=raw))
+    return io.BufferedReader(_Zstandard(raw) if magic in ZSTD else cast(io.RawIOBase, raw), 1 << 18)
 
 
-def _zstd_chunks(raw: IO[bytes]) -> Iterator[bytes]:
-    """Decompresses frame after frame. Unlike zstandard's own stream reader it notices a last frame that is cut short.
+class _Zstandard(io.RawIOBase):
+    """Zstandard, frame after frame. Unlike zstandard's own reader it notices a last frame that is cut short.
 
-    It reads little at a time: where a frame is damaged, what was read with the damage is lost.
+    It reads little at a time, so that a bomb does not fill the memory, and so that little is lost before damage.
     """
-    decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)  # as zstd --long=31 writes
-    frame = decompressor.decompressobj()
-    begun = False
-    while data := raw.read(1 << 16):
-        while data:
-            yield frame.decompress(data)
-            data, begun = frame.unused_data, not frame.eof
-            if frame.eof:
-                frame = decompressor.decompressobj()
-    if begun:
-        raise EOFError("the last Zstandard frame is cut short")
+
+    STEP = 512  # compressed bytes at a time; a block of the format grows 32,768-fold at the most
+
+    def __init__(self, raw: BinaryIO):
+        self._raw = raw
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)  # as zstd --long=31 writes
+        self._frame = self._decompressor.decompressobj()
+        self._begun = False
+        self._input, self._output = b"", memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._output:
+            data = self._input or self._raw.read(self.STEP)
+            if not data:
+                if self._begun:
+                    raise EOFError("the last Zstandard frame is cut short")
+                return 0
+            self._output = memoryview(self._frame.decompress(data))
+            self._input, self._begun = self._frame.unused_data, not self._frame.eof
+            if self._frame.eof:
+                self._frame = self._decompressor.decompressobj()
+        n = min(len(buffer), len(self._output))
+        buffer[:n], self._output = self._output[:n], self._output[n:]
+        return n
 
 
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    rest = b""
-    for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        yield from whole
-    if rest:
-        yield rest
-
-
-def _parse(line: bytes, path: Path, number: int) -> Document | Reject:
-    def reject(reason: str) -> Reject:
-        return Reject(str(path), number, reason, line[:200].decode("utf-8", "replace"))
-
+def _lines(stream: IO[bytes], reject: Place) -> Iterator[tuple[int, bytes | Reject]]:
+    """Each line with its number, from 1; a Reject for one that is too long, and at last for damage."""
+    number = 1
     try:
-        record = json.loads(line.decode("utf-8-sig"))  # Windows editors begin a file with a mark
+        while line := stream.readline(LARGEST + 1):
+            if len(line) > LARGEST:
+                yield number, reject(number, f"longer than {LARGEST >> 20} MiB", line[:SAMPLE].decode("utf-8", "replace"))
+                while line and not line.endswith(b"\n"):
+                    line = stream.readline(1 << 20)
+            else:
+                yield number, line
+            number += 1
+    except DAMAGE as error:
+        yield number, reject(number, "damaged compression", str(error))
+
+
+def _json_lines(stream: IO[bytes], name: str, lang: str, reject: Place) -> Iterator[Document | Reject]:
+    for number, line in _lines(stream, reject):
+        if isinstance(line, Reject):
+            yield line
+        elif line.strip():
+            try:
+                yield from_record(_parsed(line), f"{name}:{number}", lang)
+            except NotADocument as error:
+                yield reject(number, str(error), line[:SAMPLE].decode("utf-8", "replace"))
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line.decode("utf-8-sig"))  # Windows editors begin a file with a mark
     except UnicodeDecodeError:
-        return reject("invalid UTF-8")
+        raise NotADocument("invalid UTF-8") from None
     except (ValueError, RecursionError):
-        return reject("invalid JSON")
-    if not isinstance(record, dict):
-        return reject("not an object")
-    for field in ("text", "lang"):
-        if record.get(field) is None:
-            return reject(f"no {field}")
-        if not isinstance(record[field], str):
-            return reject(f"{field} is not a string")
-    if not record["text"].strip():
-        return reject("empty text")
-    given = {name: str(record[name]) for name in FIELDS if record.get(name) not in (None, "")}
+        raise NotADocument("invalid JSON") from None
+
+
+def _plain(stream: IO[bytes], name: str, lang: str, reject: Place) -> Iterator[Document | Reject]:
+    """Documents are set apart by empty lines, as in CC-100. The language is that of the file's path."""
+    held: list[bytes] = []
+    begun, size = 1, 0
+    for number, line in _lines(stream, reject):
+        if isinstance(line, Reject):
+            yield line
+            continue
+        if line.strip() and size <= LARGEST:
+            begun = begun if held else number
+            held.append(line)
+            size += len(line)
+        elif not line.strip() and held:
+            yield _paragraphs(held, size, begun, name, lang, reject)
+            held, size = [], 0
+    if held:
+        yield _paragraphs(held, size, begun, name, lang, reject)
+
+
+def _paragraphs(lines: list[bytes], size: int, number: int, name: str, lang: str, reject: Place) -> Document | Reject:
     try:
-        "".join(given.values()).encode("utf-8")
-        given["lang"] = canonical(record["lang"])
-    except UnicodeEncodeError:
-        return reject("lone surrogate")
-    except ValueError:
-        return reject("unusable lang")
-    return Document(**{"id": f"{path.name}:{number}"} | given)
+        if size > LARGEST:
+            raise NotADocument(f"longer than {LARGEST >> 20} MiB")
+        text = b"".join(lines).decode("utf-8-sig").replace("\r\n", "\n").rstrip("\n")
+        return from_record({"text": text}, f"{name}:{number}", lang)
+    except UnicodeDecodeError:
+        return reject(number, "invalid UTF-8", lines[0][:SAMPLE].decode("utf-8", "replace"))
+    except NotADocument as error:
+        return reject(number, str(error), lines[0][:SAMPLE].decode("utf-8", "replace"))
 
 
-def expand(patterns: list[str]) -> list[Path]:
-    """Files that paths and globs name, in the order given, those of a glob sorted. Raises ValueError if one names none."""
-    files: list[Path] = []
+def _parquet(raw: BinaryIO, name: str, lang: str, reject: Place) -> Iterator[Document | Reject]:
+    number = 0
+    try:
+        for batch in pq.ParquetFile(raw).iter_batches(PARQUET_ROWS):
+            for record in batch.to_pylist():
+                number += 1
+                try:
+                    yield from_record(record, f"{name}:{number}", lang)
+                except NotADocument as error:
+                    yield reject(number, str(error), str(record.get("text")))
+    except (pa.ArrowException, OSError) as error:
+        yield reject(number + 1, "damaged Parquet", " ".join(str(error).split()))
+
+
+def expand(patterns: list[str]) -> list[str]:
+    """Files that paths, globs and URLs (with globs) name, in the order given, those of a glob sorted.
+
+    Raises ValueError if one names none.
+    """
+    files: list[str] = []
     for pattern in patterns:
-        if Path(pattern).is_dir():
+        system, path = fsspec.core.url_to_fs(pattern)
+        if system.isdir(path):
             raise ValueError(f"--input {pattern} is a folder; give its files as a quoted glob, as in '{pattern.rstrip('/')}/*.jsonl.zst'")
-        found = [Path(pattern)] if Path(pattern).is_file() else [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
-        found = [path for path in found if path.is_file()]
+        remote = "://" in pattern
+        found = [pattern] if system.isfile(path) else sorted(name for name in system.glob(path) if system.isfile(name))
         if not found:
-            raise ValueError(f"--input {pattern}: no such file; give JSON Lines files or a quoted glob, as in 'texts/*.jsonl.zst'")
-        files += found
+            raise ValueError(f"--input {pattern}: no such file; give files or a quoted glob, as in 'texts/*.jsonl.zst'")
+        files += [system.unstrip_protocol(name) if remote else name for name in found]
     return files

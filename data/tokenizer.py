@@ -12,8 +12,8 @@ from pathlib import Path
 
 import sentencepiece as spm
 
+from varietas.data.documents import Document
 from varietas.data.files import write_atomically
-from varietas.data.read import Document
 
 UNK, BOS, EOS, PAD = range(4)
 RESERVED = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>", *(f"<|reserved_{i}|>" for i in range(12)))

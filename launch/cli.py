@@ -158,7 +158,11 @@ def parser() -> argparse.ArgumentParser:
 
     for verb in (tokenizer, prepare):
         made[verb].add_argument(
-            "--input", nargs="+", default=[], metavar="FILE", help="JSON Lines, also .gz or .zst; none: the embedded default text"
+            "--input",
+            nargs="+",
+            default=[],
+            metavar="FILE",
+            help="JSON Lines, Parquet, WET, WARC or .txt, also .gz or .zst, paths, globs or URLs; none: the embedded text",
         )
     made[tokenizer].add_argument("--out", type=Path, required=True, metavar="FILE", help="the .model file to write")
     made[tokenizer].add_argument("--vocab_size", type=int, default=32000, metavar="N", help="pieces (default %(default)s)")
@@ -179,7 +183,11 @@ def parser() -> argparse.ArgumentParser:
             "--cpu_devices", type=_count, metavar="N", help="on a CPU: virtual devices (default: one a core, where they divide the batch)"
         )
     made[evaluate].add_argument(
-        "--text", nargs="+", default=[], metavar="FILE", help="JSON Lines with text and lang, instead of the Declaration of Human Rights"
+        "--text",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="text (as prepare --input takes it) instead of the Declaration of Human Rights",
     )
     made[generate].add_argument("--prompt", action="append", metavar="TEXT", help="where to begin")
     made[generate].add_argument("--max_tokens", type=_count, default=64, metavar="N", help="new tokens (default %(default)s)")
@@ -208,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, FloatingPointError, MemoryError) as error:
+    except (ValueError, FloatingPointError, MemoryError, ImportError) as error:
         print(f"varietas: {error}", file=sys.stderr)
     except OSError as error:
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
@@ -232,17 +240,17 @@ def _unknown(argument: str, sub: argparse.ArgumentParser) -> str:
 def _records(patterns: list[str]) -> Callable[[], Iterator[Any]]:
     """A function that reads the records of all files, or of the embedded text, anew each time it is called."""
     from varietas.data.default import training_documents
-    from varietas.data.read import expand, read_jsonl
+    from varietas.data.read import expand, read
 
     if not patterns:
         return lambda: iter(training_documents())
     files = expand(patterns)
-    return lambda: (record for file in files for record in read_jsonl(file))
+    return lambda: (record for file in files for record in read(file))
 
 
 def _documents(patterns: list[str], console: Console) -> Callable[[], Iterator[Any]]:
     """The same without the rejects, which are counted aloud the first time."""
-    from varietas.data.read import Document
+    from varietas.data.documents import Document
 
     records, told = _records(patterns), False
 

@@ -15,10 +15,10 @@ from rich.console import Console
 from varietas.data import tokenizer
 from varietas.data.corpus import Corpus
 from varietas.data.default import default_corpus, parallel_documents
+from varietas.data.documents import Document
 from varietas.data.files import write_json
 from varietas.data.languages import WORLD
 from varietas.data.mixture import Mixture, shares
-from varietas.data.read import Document
 from varietas.launch import backend
 from varietas.launch.settings import check, experiment, load_config, resolve_mesh
 from varietas.launch.settings import cpu_devices as devices_for

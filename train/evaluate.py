@@ -17,7 +17,7 @@ import sentencepiece as spm
 from jax.sharding import Mesh
 
 from varietas.data.corpus import Corpus
-from varietas.data.read import Document
+from varietas.data.documents import Document
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Build, Decoder, Params, bind, graph_and_shapes
 from varietas.model.loss import cross_entropy

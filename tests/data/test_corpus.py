@@ -12,8 +12,8 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from varietas.data import tokenizer
 from varietas.data.corpus import Corpus
+from varietas.data.documents import Document, Reject
 from varietas.data.prepare import prepare
-from varietas.data.read import Document, Reject
 
 FIELDS = ("id", "source", "url", "license")
 DOCUMENTS = [

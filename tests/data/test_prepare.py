@@ -16,8 +16,10 @@ from varietas.data import corpus as corpus_module
 from varietas.data import prepare as prepare_module
 from varietas.data import tokenizer
 from varietas.data.corpus import Corpus
+from varietas.data.documents import Document, Reject
 from varietas.data.prepare import prepare
-from varietas.data.read import Document, Reject, expand, read_jsonl
+from varietas.data.read import expand
+from varietas.data.read import read as read_file
 
 GOOD = b'{"id":"1","lang":"cs","text":"Ahoj, sv\xc4\x9bte","url":"u","source":"s","license":"l"}\n'
 
@@ -44,14 +46,14 @@ def model(documents: list[Document]) -> bytes:
         (b'{"lang":"cs","text":" \\n "}\n', "empty text"),
         (b'{"lang":"cs","text":"\\ud800"}\n', "lone surrogate"),
         (b'{"lang":"c s!","text":"a"}\n', "unusable lang"),
-        (b'{"lang":"","text":"a"}\n', "unusable lang"),
+        (b'{"lang":"","text":"a"}\n', "no lang"),
         (b"[" * 100_000 + b"\n", "invalid JSON"),
     ],
 )
 def test_bad_lines_are_rejected_with_place_and_reason_and_the_rest_read(line: bytes, reason: str, tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_bytes(GOOD + b"\n" + line + GOOD.replace(b"\n", b"\r\n"))
-    first, bad, last = read_jsonl(file)
+    first, bad, last = read_file(str(file))
     assert first == last == Document("1", "ces_Latn", "Ahoj, světe", "u", "s", "l")
     assert isinstance(bad, Reject) and (bad.file, bad.line, bad.reason) == (str(file), 3, reason)
 
@@ -61,7 +63,7 @@ def test_bad_lines_are_rejected_with_place_and_reason_and_the_rest_read(line: by
 )
 def test_compressed_files(pack: object, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(pack(GOOD * 1000))  # type: ignore[operator]
-    assert len(list(read_jsonl(tmp_path / "a"))) == 1000
+    assert len(list(read_file(str(tmp_path / "a")))) == 1000
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
@@ -69,7 +71,7 @@ def test_a_file_cut_short_gives_what_there_is_and_a_reject(pack: object, tmp_pat
     lines = b"".join(b'{"lang":"cs","text":"%d"}\n' % (i * 7919) for i in range(50_000))
     content = pack(lines)  # type: ignore[operator]
     (tmp_path / "a").write_bytes(content[: len(content) // 2])
-    *records, last = read_jsonl(tmp_path / "a")
+    *records, last = read_file(str(tmp_path / "a"))
     assert isinstance(last, Reject) and last.reason == "damaged compression"
     assert len(records) > 10_000 and sum(isinstance(r, Reject) for r in records) <= 1  # perhaps half a line
 
@@ -77,13 +79,13 @@ def test_a_file_cut_short_gives_what_there_is_and_a_reject(pack: object, tmp_pat
 def test_line_separators_in_texts_do_not_split_them(tmp_path: Path) -> None:
     text = "a\u2028b\u0085c\u000bd"
     (tmp_path / "a").write_text(json.dumps({"lang": "cs", "text": text}, ensure_ascii=False), "utf-8")
-    assert [record.text for record in read_jsonl(tmp_path / "a")] == [text]  # type: ignore[union-attr]
+    assert [record.text for record in read_file(str(tmp_path / "a"))] == [text]  # type: ignore[union-attr]
 
 
 def test_globs(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.jsonl"):
         (tmp_path / name).touch()
-    assert [path.name for path in expand([str(tmp_path / "*.jsonl")])] == ["a.jsonl", "b.jsonl"]
+    assert [Path(path).name for path in expand([str(tmp_path / "*.jsonl")])] == ["a.jsonl", "b.jsonl"]
     with pytest.raises(ValueError, match="no such file"):
         expand([str(tmp_path / "c*")])
     (tmp_path / "c.jsonl").mkdir()

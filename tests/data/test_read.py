@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from varietas.data.read import Document, Reject, read_jsonl
+from varietas.data.documents import Document, Reject
+from varietas.data.read import read as read_file
 
 LINES = [b'{"lang":"ces","text":"%x"}' % (i * 0x9E3779B97F4A7C15 % (1 << 64)) for i in range(40_000)]
 PLAIN = b"\n".join(LINES) + b"\n"
@@ -18,7 +19,7 @@ TEXTS = [json.loads(line)["text"] for line in LINES]
 
 def read(folder: Path, content: bytes) -> list[Document | Reject]:
     (folder / "a").write_bytes(content)
-    return list(read_jsonl(folder / "a"))
+    return list(read_file(str(folder / "a")))
 
 
 def zstd_raw_frame(content: bytes, window_log: int) -> bytes:
@@ -108,4 +109,4 @@ def test_a_broken_deflate_stream_is_damage(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        next(read_jsonl(tmp_path / "none"))
+        next(read_file(str(tmp_path / "none")))

@@ -7,7 +7,7 @@ import sentencepiece as spm
 
 from varietas.data import tokenizer
 from varietas.data.default import parallel_documents
-from varietas.data.read import Document
+from varietas.data.documents import Document
 
 
 @pytest.fixture(scope="module")

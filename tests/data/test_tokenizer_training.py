@@ -10,7 +10,7 @@ import sentencepiece as spm
 
 from varietas.data import tokenizer
 from varietas.data.default import training_documents
-from varietas.data.read import Document
+from varietas.data.documents import Document
 
 DOCUMENTS = [Document(str(i), "ces_Latn", f"Věta {i} o {i * i} slovech.\n\tA dost." * (1 + i % 5)) for i in range(200)]
 

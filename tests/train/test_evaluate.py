@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from varietas.data.read import Document
+from varietas.data.documents import Document
 from varietas.launch.settings import load_config
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Params, bind, graph_and_shapes

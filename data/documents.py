@@ -1,0 +1,159 @@
+"""A document, and how to make one from the records of the collections that our users have.
+
+HPLT spelled its fields anew with each release (v1.2, v2, v3, v4), FineWeb-2 and plain JSON Lines have their own names; only
+`text` is certain. What a collection found out about a document (scores, robots.txt, personal data, registers) is kept as
+signals, under one name each and with one meaning, for mixtures to choose by.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from varietas.data.languages import canonical
+
+LARGEST = 64 << 20  # bytes of one record: what is longer is no document, and would not fit in memory many times
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text with an id: the unit of everything that follows. `signals` has some of SIGNALS."""
+
+    id: str
+    lang: str  # HPLT's label, e.g. "ces_Latn"
+    text: str
+    url: str = ""
+    source: str = ""
+    license: str = ""
+    signals: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A record that is no document."""
+
+    file: str
+    line: int  # from 1; of a Parquet file or a WARC file, the number of the record
+    reason: str
+    sample: str  # the beginning of the record
+
+
+SIGNALS = {
+    "quality": "float, 0 to 1: HPLT's web document score",
+    "lang_score": "float, 0 to 1: how sure the collection was of the language",
+    "robots": "bool: whether robots.txt let crawlers in",
+    "pii": "list of [begin, end): personal data in the text, in characters",
+    "registers": "code -> float, 0 to 1: HPLT's web registers",
+    "cluster_size": "int: how many near duplicates this document stands for",
+    "filter": "str: HPLT's verdict, `keep` or the rule that was broken",
+    "crawl": "str: the crawl or collection it was found in",
+    "timestamp": "str, ISO 8601: when",
+}
+
+_IDENTIFIERS = ("openlid_v3", "openlid_v2", "glotlid_v3")  # of HPLT v4, the one we believe first
+_ROBOTS = {"allowed": True, "allow": True, "disallowed": False, "disallow": False, True: True, False: False}
+_TEXTS = {"filter": ("filter",), "crawl": ("crawl_id", "collection", "dump"), "timestamp": ("ts", "timestamp", "date")}
+_LABEL = re.compile(r"(?<![A-Za-z])[a-z]{3}_[A-Z][a-z]{3}(?![a-z])")
+
+
+class NotADocument(ValueError):
+    """A record cannot be used; the text is the reason, the same for all records like it."""
+
+
+def language_of_path(path: str) -> str:
+    """The label in the path of a file, as HPLT and FineWeb-2 lay their files out (`…/ces_Latn/1.jsonl.zst`); "" if there is none."""
+    labels = _LABEL.findall(path)
+    return labels[-1] if labels else ""
+
+
+def from_record(record: Any, default_id: str, default_lang: str = "") -> Document:
+    """A document from one record (a dict) of HPLT, FineWeb-2 or plain JSON Lines. Raises NotADocument."""
+    if not isinstance(record, dict):
+        raise NotADocument("not an object")
+    lang = _language(record) or default_lang
+    text = record.get("text")
+    if text is None:
+        raise NotADocument("no text")
+    if not isinstance(text, str):
+        raise NotADocument("text is not a string")
+    if not text.strip():
+        raise NotADocument("empty text")
+    if "\0" in text:
+        raise NotADocument("NUL character")
+    if not lang:
+        raise NotADocument("no lang")
+    known = {
+        "id": _text(record, "id") or default_id,
+        "url": _text(record, "url", "u"),
+        "source": _text(record, "source"),
+        "license": _text(record, "license"),
+    }
+    signals = dict(_signals(record))
+    strings = [text, lang, *known.values(), *signals.get("registers", ()), *(value for value in signals.values() if isinstance(value, str))]
+    try:
+        "".join(strings).encode("utf-8")
+        return Document(lang=canonical(lang), text=text, signals=signals, **known)
+    except UnicodeEncodeError:
+        raise NotADocument("lone surrogate") from None
+    except ValueError:
+        raise NotADocument("unusable lang") from None
+
+
+def _text(record: dict[str, Any], *names: str) -> str:
+    """The first of these fields that is there, as text."""
+    return next((str(record[name]) for name in names if record.get(name) not in (None, "")), "")
+
+
+def _language(record: dict[str, Any]) -> str:
+    """The label that the record gives its text, or the likeliest of several; "" if none."""
+    found = [record[name].get("lang") for name in _IDENTIFIERS if isinstance(record.get(name), dict)]
+    found += [record.get("lang"), record.get("document_lang"), record.get("language")]
+    for lang in found:
+        first = lang[0] if isinstance(lang, list) and lang else lang
+        if first is None or first == []:
+            continue
+        if not isinstance(first, str):
+            raise NotADocument("lang is not a string")
+        script = record.get("language_script")
+        return f"{first}_{script}" if isinstance(script, str) and "_" not in first else first
+    return ""
+
+
+def _signals(record: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Those of SIGNALS that the record has, in one scale. What is of an unexpected type is left out: no reason to lose a text."""
+    v4 = any(name in record for name in _IDENTIFIERS)
+    if (score := _number(_first(record.get("doc_scores")))) is not None:
+        yield "quality", score if v4 else score / 10
+    probabilities = [record[name].get("prob") for name in _IDENTIFIERS if isinstance(record.get(name), dict)]
+    probabilities += [record.get("prob"), record.get("language_score")]
+    if (score := next((p for p in map(_number, map(_first, probabilities)) if p is not None), None)) is not None:
+        yield "lang_score", score
+    robots = next((record[name] for name in ("robots", "robotstxt", "allowed") if record.get(name) is not None), None)
+    if isinstance(robots, (str, bool)) and robots in _ROBOTS:
+        yield "robots", _ROBOTS[robots]
+    if isinstance(spans := record.get("pii"), list) and all(_is_span(span) for span in spans):
+        yield "pii", spans
+    if isinstance(registers := record.get("web-register"), dict):
+        yield "registers", {code: p for code, p in registers.items() if _number(p) is not None}
+    for name in ("cluster_size", "minhash_cluster_size"):
+        if _is_count(record.get(name)):
+            yield "cluster_size", record[name]
+    for signal, names in _TEXTS.items():
+        if text := _text(record, *names):
+            yield signal, text
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else value
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32
+
+
+def _is_span(span: Any) -> bool:
+    return isinstance(span, list) and len(span) == 2 and all(map(_is_count, span)) and span[0] <= span[1]

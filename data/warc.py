@@ -1,0 +1,86 @@
+"""Common Crawl's files: WET (text that was taken out of pages) and WARC (the pages themselves, as they came over the wire)."""
+
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+from zstandard import ZstdError
+
+from varietas.data.documents import LARGEST, Document, NotADocument, Reject, from_record
+
+PAGES = ("text/html", "application/xhtml+xml")
+
+
+def read_warc(stream: IO[bytes], lang: str, reject: Any) -> Iterator[Document | Reject]:
+    """Documents of WET's `conversion` records, and of WARC's `response` records that are pages; other records are passed over.
+
+    The text of a page is what trafilatura takes for its main text. The language is the first that Common Crawl identified
+    (WET only), else `lang`. Raises ModuleNotFoundError if warcio or trafilatura is missing.
+    """
+    try:
+        from warcio.archiveiterator import ArchiveIterator
+        from warcio.exceptions import ArchiveLoadFailed
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"WARC files need {error.name}; run: pip install 'varietas[data]'") from None
+    number = 0
+    records = iter(ArchiveIterator(stream))
+    while True:
+        number += 1
+        try:
+            record = next(records, None)
+            if record is None:
+                stream.read(1)  # warcio takes a stream that breaks off for one that ends
+                return
+            kind, headers = record.rec_type, record.rec_headers
+            if kind == "conversion":
+                text = _content(record).decode("utf-8")
+            elif kind == "response" and _is_page(record):
+                text = _main_text(_content(record))
+            else:
+                continue
+        except (UnicodeDecodeError, NotADocument) as error:
+            reason = str(error) if isinstance(error, NotADocument) else "invalid UTF-8"
+            yield reject(number, reason, str(headers.get_header("WARC-Target-URI")))
+            continue
+        except (ArchiveLoadFailed, OSError, EOFError, ValueError, zlib.error, ZstdError) as error:
+            yield reject(number, "damaged WARC", " ".join(str(error).split()))
+            return
+        identified = headers.get_header("WARC-Identified-Content-Language") or ""
+        fields = {
+            "text": text.replace("\r\n", "\n"),
+            "lang": identified.split(",")[0].strip() or None,
+            "id": headers.get_header("WARC-Record-ID").strip("<>"),
+            "url": headers.get_header("WARC-Target-URI"),
+            "ts": headers.get_header("WARC-Date"),
+        }
+        try:
+            yield from_record(fields, str(number), lang)
+        except NotADocument as error:
+            yield reject(number, str(error), f"{fields['url']} {text[:100]}")
+
+
+def _content(record: Any) -> bytes:
+    """The content of a record. Raises NotADocument if it is too long, EOFError if there is less of it than its header says."""
+    stream, parts, size = record.content_stream(), [], 0
+    while size <= LARGEST and (part := stream.read(1 << 16)):
+        parts.append(part)
+        size += len(part)
+    if size > LARGEST:
+        raise NotADocument(f"longer than {LARGEST >> 20} MiB")
+    if record.raw_stream.limit:
+        raise EOFError("the record is cut short")
+    return b"".join(parts)
+
+
+def _is_page(record: Any) -> bool:
+    status = record.http_headers.get_statuscode() if record.http_headers else ""
+    mime = (record.http_headers.get_header("Content-Type") or "") if record.http_headers else ""
+    return status == "200" and mime.split(";")[0].strip().lower() in PAGES
+
+
+def _main_text(page: bytes) -> str:
+    try:
+        import trafilatura
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("WARC files need trafilatura; run: pip install 'varietas[data]'") from None
+    return trafilatura.extract(page, include_comments=False, favor_recall=True) or ""

@@ -1,0 +1,145 @@
+"""Formats other than JSON Lines, made by the libraries that made them famous, whole and damaged."""
+
+import gzip
+import io
+import json
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from warcio.statusandheaders import StatusAndHeaders
+from warcio.warcwriter import WARCWriter
+
+from varietas.data import read as read_module
+from varietas.data.documents import Document, Reject
+from varietas.data.prepare import prepare
+from varietas.data.read import expand, read
+
+ARTICLE = "<p>" + "Kulħadd għandu d-dritt għall-ħajja, għal-libertà u għas-sigurtà tal-persuna. " * 6 + "</p>"
+PAGE = f"<html><head><title>T</title></head><body><nav>menu</nav><article>{ARTICLE}</article></body></html>"
+
+
+def documents(path: Path) -> list[Document]:
+    found = list(read(str(path)))
+    assert all(isinstance(record, Document) for record in found)
+    return found  # type: ignore[return-value]
+
+
+def test_parquet_as_fineweb_2_has_it(tmp_path: Path) -> None:
+    label = {"language": "mlt", "language_script": "Latn", "language_score": 0.9}
+    rows = [{"text": f"Text {i}.", "id": f"<{i}>", **label} for i in range(1000)]
+    pq.write_table(pa.Table.from_pylist([*rows, {"text": None}, {"text": ""}]), tmp_path / "000_00000.parquet", row_group_size=300)
+    *good, none, empty = read(str(tmp_path / "000_00000.parquet"))
+    assert [(d.id, d.text, d.lang) for d in good] == [(f"<{i}>", f"Text {i}.", "mlt_Latn") for i in range(1000)]  # type: ignore[union-attr]
+    assert [(r.line, r.reason) for r in (none, empty)] == [(1001, "no text"), (1002, "empty text")]  # type: ignore[union-attr]
+
+
+def test_damaged_parquet(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist([{"text": "a" * 1000, "lang": "cs"}] * 99), tmp_path / "x.parquet")
+    content = (tmp_path / "x.parquet").read_bytes()
+    (tmp_path / "x.parquet").write_bytes(content[: len(content) // 2])
+    (end,) = read(str(tmp_path / "x.parquet"))
+    assert isinstance(end, Reject) and (end.line, end.reason) == (1, "damaged Parquet")
+
+
+def wet(texts: list[tuple[str, bytes]]) -> bytes:
+    out = io.BytesIO()
+    writer = WARCWriter(out, gzip=True)
+    writer.write_record(writer.create_warcinfo_record("x.wet.gz", {"software": "x"}))
+    for i, (languages, text) in enumerate(texts):
+        headers = {"WARC-Identified-Content-Language": languages} if languages else {}
+        writer.write_record(
+            writer.create_warc_record(f"https://a.example/{i}", "conversion", io.BytesIO(text), warc_headers_dict=headers, length=len(text))
+        )
+    return out.getvalue()
+
+
+def test_wet(tmp_path: Path) -> None:
+    texts = [("mlt,eng", "Kulħadd".encode()), ("", b"?"), ("ces", b"\xff\xfe"), ("gle", "Lá".encode())]
+    (tmp_path / "x.wet.gz").write_bytes(wet(texts))
+    first, unknown, broken, last = read(str(tmp_path / "x.wet.gz"))
+    assert isinstance(first, Document) and (first.lang, first.text, first.url) == ("mlt_Latn", "Kulħadd", "https://a.example/0")
+    assert first.id.startswith("urn:uuid:") and first.signals["timestamp"].startswith("20")
+    assert isinstance(unknown, Reject) and unknown.reason == "no lang"
+    assert isinstance(broken, Reject) and broken.reason == "invalid UTF-8"
+    assert isinstance(last, Document) and last.lang == "gle_Latn"
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+def test_warc_gives_the_main_text_of_pages(pack: Any, tmp_path: Path) -> None:
+    out = io.BytesIO()
+    writer = WARCWriter(out, gzip=False)
+    for status, mime in (("200 OK", "text/html; charset=utf-8"), ("404 Not Found", "text/html"), ("200 OK", "image/png")):
+        http = StatusAndHeaders(status, [("Content-Type", mime)], protocol="HTTP/1.1")
+        writer.write_record(writer.create_warc_record("https://a.example/", "response", io.BytesIO(PAGE.encode()), http_headers=http))
+    folder = tmp_path / "mlt_Latn"
+    folder.mkdir()
+    (folder / "x.warc").write_bytes(pack(out.getvalue()))
+    (page,) = documents(folder / "x.warc")
+    assert page.lang == "mlt_Latn" and page.text.startswith("Kulħadd għandu") and "menu" not in page.text
+
+
+def test_a_wet_file_cut_short(tmp_path: Path) -> None:
+    content = wet([("ces", f"Text {i}. ".encode() * 500) for i in range(20)])
+    (tmp_path / "x.wet.gz").write_bytes(content[: len(content) * 3 // 4])
+    *good, end = read(str(tmp_path / "x.wet.gz"))
+    assert len(good) >= 10 and isinstance(end, (Reject, Document))
+    whole = [f"Text {i}. " * 500 for i in range(20)]
+    assert [d.text for d in good if isinstance(d, Document)] == whole[: len(good)]
+    assert isinstance(end, Reject) and end.reason.startswith("damaged")
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".txt.zst"])
+def test_plain_text_is_set_apart_by_empty_lines(suffix: str, tmp_path: Path) -> None:
+    text = "První odstavec.\r\nDruhý.\r\n\r\n\n\nNový dokument.\n \nTřetí"
+    pack = {".gz": gzip.compress, ".zst": zstandard.compress}.get(suffix[4:], bytes)
+    (tmp_path / f"ces_Latn{suffix}").write_bytes(pack(text.encode()))
+    found = documents(tmp_path / f"ces_Latn{suffix}")
+    assert [(d.text, d.lang, d.id.rsplit(":")[-1]) for d in found] == [
+        ("První odstavec.\nDruhý.", "ces_Latn", "1"), ("Nový dokument.", "ces_Latn", "6"), ("Třetí", "ces_Latn", "8"),
+    ]  # fmt: skip
+
+
+def test_a_record_that_is_too_long_is_passed_over_in_constant_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 200 MB line, and the same as a bomb of a few kilobytes: neither is held."""
+    monkeypatch.setattr(read_module, "LARGEST", 1 << 20)
+    line = json.dumps({"lang": "cs", "text": "a" * 200_000_000}).encode() + b"\n"
+    good = b'{"lang":"cs","text":"b"}\n'
+    (tmp_path / "bomb.jsonl.zst").write_bytes(zstandard.compress(good + line + good))
+    (tmp_path / "long.jsonl").write_bytes(good + line + good)
+    del line
+    for name in ("bomb.jsonl.zst", "long.jsonl"):
+        tracemalloc.start()
+        first, bad, last = read(str(tmp_path / name))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert isinstance(bad, Reject) and (bad.line, bad.reason) == (2, "longer than 1 MiB") and peak < 150e6, peak
+        assert isinstance(first, Document) and isinstance(last, Document) and last.id == f"{name}:3"
+
+
+def test_mixed_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"lang":"cs","text":"a"}\r\n\r\n{"lang":"cs","text":"b"}\n\n{"lang":"cs","text":"c"}\r\n')
+    assert [(d.text, d.id) for d in documents(tmp_path / "a.jsonl")] == [("a", "a.jsonl:1"), ("b", "a.jsonl:3"), ("c", "a.jsonl:5")]
+
+
+def test_urls() -> None:
+    """Any file system of fsspec; its memory is one that needs no network."""
+    with fsspec.open("memory://hplt/ces_Latn/1.jsonl.zst", "wb") as file:
+        file.write(zstandard.compress(b'{"text":"a"}\n'))
+    (path,) = expand(["memory://hplt/*/*.zst"])
+    (document,) = read(path)
+    assert isinstance(document, Document) and document.lang == "ces_Latn" and path == "memory:///hplt/ces_Latn/1.jsonl.zst"
+
+
+def test_signals_are_in_the_index(tmp_path: Path, corpus_folder: Path) -> None:
+    known = {"quality": 0.5, "robots": False, "pii": [[1, 2]], "registers": {"IN": 0.5}, "cluster_size": 3, "filter": "keep"}
+    texts = [Document("1", "ces_Latn", "Ahoj.", signals=known), Document("2", "ces_Latn", "Nic.")]
+    prepare(texts, (corpus_folder / "tokenizer.model").read_bytes(), tmp_path / "c")
+    first, second = pq.read_table(tmp_path / "c" / "index" / "ces_Latn-00000.parquet").to_pylist()
+    assert {name: first[name] for name in known} == known | {"registers": [("IN", 0.5)]}
+    assert not any(second[name] for name in known) and second["quality"] is None
