@@ -11,7 +11,9 @@
 Document k of a language is record k % SHARD_DOCUMENTS of shard k // SHARD_DOCUMENTS: no table is needed to find it.
 """
 
+import hashlib
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import numpy as np
 
 FORMAT = 1
 SHARD_DOCUMENTS = 1 << 16
+OPEN_SHARDS = 256  # at a time: each holds a file descriptor, of which a process often has 1,024
 MANIFEST = ("digest", "tokenizer_digest", "vocab_size", "pad_id", "dtype", "languages")  # what reading a corpus needs
 
 
@@ -84,6 +87,8 @@ class Corpus:
             if file not in self._readers:
                 from array_record.python.array_record_module import ArrayRecordReader
 
+                if len(self._readers) >= OPEN_SHARDS:
+                    self._readers.pop(next(iter(self._readers))).close()  # the one opened first
                 self._readers[file] = ArrayRecordReader(str(file))
             texts = self._readers[file].read(records.tolist())
         except RuntimeError as error:
@@ -102,6 +107,12 @@ def shard_path(corpus: Path, code: str, shard: int) -> Path:
     return corpus / "tokens" / f"{code}-{shard:05d}.array_record"
 
 
+def corpus_digest(tokenizer_digest: str, languages: Mapping[str, Any]) -> str:
+    """SHA-256 over what a corpus is: its format, its tokenizer, and the Merkle root of each language's documents."""
+    what = {"format": FORMAT, "tokenizer": tokenizer_digest, "languages": {code: entry["root"] for code, entry in languages.items()}}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a corpus folder. Raises ValueError that says what is wrong and what to do."""
     file = path / "manifest.json"
@@ -116,4 +127,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: format {found}, this version reads {FORMAT}; prepare the corpus again")
     if missing := [name for name in MANIFEST if name not in manifest]:
         raise ValueError(f"{file} lacks {', '.join(missing)}; prepare the corpus again")
+    if manifest["digest"] != corpus_digest(manifest["tokenizer_digest"], manifest["languages"]):
+        raise ValueError(f"{file}: its digest does not fit its languages; the corpus is damaged, prepare it again")
     return manifest

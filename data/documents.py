@@ -109,8 +109,8 @@ def _language(record: dict[str, Any]) -> str:
     found = [record[name].get("lang") for name in _IDENTIFIERS if isinstance(record.get(name), dict)]
     found += [record.get("lang"), record.get("document_lang"), record.get("language")]
     for lang in found:
-        first = lang[0] if isinstance(lang, list) and lang else lang
-        if first is None or first == []:
+        first = _first(lang)
+        if first is None or first in ("", []):
             continue
         if not isinstance(first, str):
             raise NotADocument("lang is not a string")
@@ -148,7 +148,8 @@ def _first(value: Any) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and -1e30 < value < 1e30
+    return float(value) if fits else None
 
 
 def _is_count(value: Any) -> bool:

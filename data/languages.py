@@ -10,6 +10,7 @@ import difflib
 import re
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 
@@ -124,6 +125,12 @@ def find(code: str) -> Language | None:
     return _INDEX.get(key) or _INDEX.get(_REGION.sub("", key))
 
 
+@cache
+def _nearest(key: str) -> Language:
+    """The known language whose code looks most like this one. It takes milliseconds, and a corpus asks for each document."""
+    return _INDEX[max(_INDEX, key=lambda known: difflib.SequenceMatcher(None, key, known).ratio())]
+
+
 def canonical(code: str) -> str:
     """HPLT's label for any known code; an unknown code is returned as it is, with a UserWarning.
 
@@ -133,8 +140,7 @@ def canonical(code: str) -> str:
         raise ValueError(f"language code {code!r}: expected letters, digits, _ or -, as in 'ces_Latn'")
     if language := find(code):
         return language.code
-    key = code.lower().replace("-", "_")
-    near = _INDEX[max(_INDEX, key=lambda known: difflib.SequenceMatcher(None, key, known).ratio())]
+    near = _nearest(code.lower().replace("-", "_"))
     warnings.warn(
         f"unknown language code {code!r} is kept as it is; the nearest known one is {near.code!r} ({near.name})",
         UserWarning,

@@ -20,7 +20,7 @@ import sentencepiece as spm
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from varietas.data import tokenizer
-from varietas.data.corpus import FORMAT, SHARD_DOCUMENTS, shard_path
+from varietas.data.corpus import FORMAT, SHARD_DOCUMENTS, corpus_digest, shard_path
 from varietas.data.documents import SIGNALS, Document, Reject
 from varietas.data.files import new_folder, write_json
 from varietas.data.merkle import MerkleTree
@@ -91,10 +91,9 @@ def _manifest(
     dtype: np.dtype,
 ) -> dict[str, Any]:
     total = {field: sum(language[field] for language in languages.values()) for field in ("documents", "tokens", "bytes")}
-    what = {"format": FORMAT, "tokenizer": tokenizer_digest, "languages": {code: entry["root"] for code, entry in languages.items()}}
     return {
         "format": FORMAT,
-        "digest": hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest(),
+        "digest": corpus_digest(tokenizer_digest, languages),
         **total,
         "records_read": total["documents"] + sum(rejected.values()),
         "rejected": dict(sorted(rejected.items())),

@@ -25,7 +25,7 @@ PARQUET_ROWS = 256  # read at a time
 GZIP, PARQUET, WARC = b"\x1f\x8b", b"PAR1", b"WARC/"
 ZSTD = {b"\x28\xb5\x2f\xfd", *(bytes([n]) + b"\x2a\x4d\x18" for n in range(0x50, 0x60))}  # a frame; a skippable one, as pzstd begins
 
-DAMAGE = (OSError, EOFError, zlib.error, zstandard.ZstdError)  # what decompression raises
+DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError)  # what decompression raises
 
 Place = Callable[[int, str, str], Reject]  # (number of the record, reason, sample)
 
@@ -179,7 +179,7 @@ def _parquet(raw: BinaryIO, name: str, lang: str, reject: Place) -> Iterator[Doc
                     yield from_record(record, f"{name}:{number}", lang)
                 except NotADocument as error:
                     yield reject(number, str(error), str(record.get("text")))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         yield reject(number + 1, "damaged Parquet", " ".join(str(error).split()))
 
 

@@ -49,7 +49,7 @@ def read_warc(stream: IO[bytes], lang: str, reject: Any) -> Iterator[Document | 
         fields = {
             "text": text.replace("\r\n", "\n"),
             "lang": identified.split(",")[0].strip() or None,
-            "id": headers.get_header("WARC-Record-ID").strip("<>"),
+            "id": (headers.get_header("WARC-Record-ID") or "").strip("<>"),
             "url": headers.get_header("WARC-Target-URI"),
             "ts": headers.get_header("WARC-Date"),
         }

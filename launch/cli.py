@@ -167,7 +167,7 @@ def parser() -> argparse.ArgumentParser:
     made[tokenizer].add_argument("--out", type=Path, required=True, metavar="FILE", help="the .model file to write")
     made[tokenizer].add_argument("--vocab_size", type=int, default=32000, metavar="N", help="pieces (default %(default)s)")
     made[tokenizer].add_argument(
-        "--alpha", type=float, default=0.3, help="a language of n bytes is sampled with p ∝ n^alpha (default %(default)s)"
+        "--alpha", type=_fraction, default=0.3, help="a language of n bytes is sampled with p ∝ n^alpha (default %(default)s)"
     )
     made[prepare].add_argument("--out", type=Path, required=True, metavar="DIR", help="the corpus folder to write; must not exist")
     made[prepare].add_argument("--tokenizer", type=Path, required=True, metavar="FILE", help="a SentencePiece .model file")
@@ -195,7 +195,7 @@ def parser() -> argparse.ArgumentParser:
     made[generate].add_argument(
         "--top_p", type=float, default=1.0, help="sample from the likeliest tokens that hold this much probability (default %(default)s)"
     )
-    made[generate].add_argument("--seed", type=int, default=0, help="of the random choices (default %(default)s)")
+    made[generate].add_argument("--seed", type=_seed, default=0, help="of the random choices (default %(default)s)")
     made[report].add_argument("--samples", action=argparse.BooleanOptionalAction, default=True, help="generate new samples first")
     made[digest].add_argument("--step", type=int, metavar="N", help="the checkpoint after N steps (default: the newest)")
     return top
@@ -231,6 +231,20 @@ def _count(text: str) -> int:
     raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
 
 
+def _fraction(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
+
+
+def _seed(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if 0 <= int(text) < 1 << 63:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2^63 - 1, found {text!r}")
+
+
 def _unknown(argument: str, sub: argparse.ArgumentParser) -> str:
     flags = re.findall(r"--\w+", sub.format_usage())
     near = difflib.get_close_matches(argument.split("=")[0], flags, n=1)
@@ -249,18 +263,17 @@ def _records(patterns: list[str]) -> Callable[[], Iterator[Any]]:
 
 
 def _documents(patterns: list[str], console: Console) -> Callable[[], Iterator[Any]]:
-    """The same without the rejects, which are counted aloud the first time."""
+    """The same without the rejects, of which the first of each kind is told."""
     from varietas.data.documents import Document
 
-    records, told = _records(patterns), False
+    records, told = _records(patterns), set[str]()
 
     def documents() -> Iterator[Any]:
-        nonlocal told
         for record in records():
             if isinstance(record, Document):
                 yield record
-            elif not told:
-                told = True
+            elif record.reason not in told:
+                told.add(record.reason)
                 console.print(f"[yellow]left out {record.file}, line {record.line}: {record.reason}[/]; others like it are not shown")
 
     return documents

@@ -1,6 +1,7 @@
 """A run as an object: what the command line and notebooks use. Each method is a short use of the functions in `train`."""
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from varietas.data.files import write_json
 from varietas.data.languages import WORLD
 from varietas.data.mixture import Mixture, shares
 from varietas.launch import backend
-from varietas.launch.settings import check, experiment, load_config, resolve_mesh
+from varietas.launch.settings import check, experiment, load_config, resolve_mesh, suitable
 from varietas.launch.settings import cpu_devices as devices_for
 from varietas.train import folder as run_folder
 
@@ -66,8 +67,10 @@ class Run:
         cpu_devices: int | None = None,
         build: Any = None,
         console: Console | None = None,
+        fit: bool = False,
     ):
         """`folder`: runs/<config> if not given. `build`: makes the model, `model.decoder.Decoder` if not given.
+        `fit`: use as many devices as suit the config rather than refuse.
 
         Nothing is written or allocated yet. Raises ValueError if the config cannot be trained here.
         """
@@ -75,13 +78,18 @@ class Run:
             arguments = [f"--config.{k}={v}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else list(overrides)
             config, name = load_config(config, arguments), Path(config.split(":")[0]).stem
         else:
-            name = "run"
+            config, name = config.copy_and_resolve_references(), "run"
+            try:
+                config.update_from_flattened_dict(dict(overrides))  # type: ignore[arg-type]
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"overrides of a ConfigDict are a dict of its fields, as in {{'train.steps': 5}}; {error}") from None
         check(config)
         self.folder = Path(folder or Path("runs") / name)
         self.console = console or Console(highlight=False)
         self._build = {} if build is None else {"build": build}
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        mesh = resolve_mesh(config, backend.start(cpu_devices or devices_for(config, cores)))
+        n_devices = backend.start(cpu_devices or devices_for(config, cores))
+        mesh = resolve_mesh(config, suitable(config, n_devices) if fit else n_devices)
         with config.unlocked():
             config.mesh.data, config.mesh.fsdp, config.mesh.tensor = mesh
         self.config = config
@@ -90,9 +98,8 @@ class Run:
     def open(cls, folder: str | Path, cpu_devices: int | None = None, **kwargs: Any) -> "Run":
         """An existing run, to evaluate, sample, report or go on, on whatever devices there are here."""
         config = ConfigDict(run_folder.read_config(Path(folder)))
-        if config.mesh.tensor == 1:
-            config.mesh.data = config.mesh.fsdp = -1
-        return cls(config, folder=folder, cpu_devices=cpu_devices, **kwargs)
+        config.mesh.update({"data": 1, "fsdp": -1, "tensor": 1})
+        return cls(config, folder=folder, cpu_devices=cpu_devices, fit=True, **kwargs)
 
     def train(self, steps: int | None = None) -> bool:
         """Trains to the end, or `steps` steps further, from the folder's newest checkpoint on. Returns whether the run is finished.
@@ -105,7 +112,7 @@ class Run:
         self._shares(corpus)
         for change in run_folder.settle_config(self.folder, self.config.to_dict()):
             self.console.print(f"changed since the run began: {change}")
-        if not (run_folder.begun(self.folder) and (self.folder / "tokenizer.model").exists()):
+        if not (self._steps_done() and (self.folder / "tokenizer.model").exists()):
             shutil.copyfile(corpus.path / "tokenizer.model", self.folder / "tokenizer.model")
         stop = None if steps is None else self._steps_done() + steps
         evaluate = self._evaluate_while_training if self.config.eval.every else None
@@ -146,10 +153,17 @@ class Run:
 
         params, mesh, _ = self._restore()
         processor = tokenizer.load(self.folder / "tokenizer.model")
+        for prompt in prompts:
+            try:
+                prompt.encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"the prompt {prompt!r} is no valid text; give it in UTF-8") from None
         ids = [processor.encode(prompt, add_bos=True) for prompt in prompts]
         decoders = [tokenizer.Incremental(processor) for _ in prompts]
         model = self._experiment_model()
-        for tokens in generate(params, model, ids, max_tokens, processor.eos_id(), mesh, temperature, top_p, seed, **self._build):
+        for tokens in generate(
+            params, model, ids, max_tokens, processor.eos_id(), mesh, temperature, top_p, seed, processor.get_piece_size(), **self._build
+        ):
             for row, token in enumerate(tokens):
                 if token is not None and (piece := decoders[row].add(token)):
                     yield row, piece
@@ -241,9 +255,12 @@ class Run:
         return params, mesh, found
 
     def _mesh(self) -> Any:
+        import jax
+
         from varietas.model.sharding import make_mesh
 
-        return make_mesh(self.config.mesh.data, self.config.mesh.fsdp, self.config.mesh.tensor)
+        sizes = self.config.mesh.data, self.config.mesh.fsdp, self.config.mesh.tensor
+        return make_mesh(*sizes, devices=jax.devices()[: math.prod(sizes)])
 
     def _evaluate_while_training(self, params: Any, mesh: Any, step: int) -> dict[str, float]:
         rows = self._score(params, mesh, None)
@@ -252,7 +269,7 @@ class Run:
 
     def _score(self, params: Any, mesh: Any, documents: Iterable[Document] | None) -> dict[str, dict[str, Any]]:
         from varietas.train import evaluate
-        from varietas.train.step import init_state
+        from varietas.train.step import fresh_params
 
         exp = self._experiment(corpus := self._corpus())
         if documents is None:  # languages of other continents only where they were trained on
@@ -261,7 +278,7 @@ class Run:
         if not texts:
             raise ValueError("there is no document to evaluate on")
         share = self._shares(corpus)
-        fresh = init_state(exp.model, exp.optim, mesh, exp.seed, **self._build).params
+        fresh = fresh_params(exp.model, mesh, exp.seed, **self._build)
         trained, untrained = (evaluate.nats(p, exp.model, texts, exp.seq_len, exp.batch_size, mesh, **self._build) for p in (params, fresh))
         seen = {code for code, part in zip(corpus.languages, share, strict=True) if part > 0}
         return evaluate.table(texts, trained, untrained, evaluate.unigram_nats(texts, corpus, share), seen)

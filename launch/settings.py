@@ -29,10 +29,10 @@ POSITIVE = (
     "optim.clip_norm", "train.steps", "train.batch_size", "train.grad_accum", "checkpoint.keep",
 )  # fmt: skip
 NOT_NEGATIVE = (
-    "seed", "data.workers", "data.mixture.alpha", "model.d_head", "optim.warmup_steps", "optim.weight_decay", "optim.z_loss",
+    "seed", "data.workers", "model.d_head", "optim.warmup_steps", "optim.weight_decay", "optim.z_loss",
     "checkpoint.every", "eval.every",
 )  # fmt: skip
-FRACTIONS = ("optim.decay_fraction", "optim.final_lr_fraction", "optim.beta1", "optim.beta2")
+FRACTIONS = ("data.mixture.alpha", "optim.decay_fraction", "optim.final_lr_fraction", "optim.beta1", "optim.beta2")
 
 
 def config_names() -> list[str]:
@@ -63,6 +63,8 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
         config = values["config"].value
     except Exception as error:  # whatever the code of a user's config raises
         raise ValueError(_in_file(error, path) or _explain(error, overrides, path)) from None
+    if not isinstance(config, ConfigDict):
+        raise ValueError(f"{path}: get_config() returned a {type(config).__name__}, expected an ml_collections.ConfigDict")
     if len(rest) > 1:
         raise ValueError(f"unexpected argument {rest[1]!r}; options are --NAME VALUE, fields --config.FIELD=VALUE")
     return config
@@ -124,6 +126,13 @@ def check(config: ConfigDict) -> None:
         if not valid:
             wanted = "more than 0" if field in POSITIVE else "from 0 to 1" if field in FRACTIONS else "0 or more"
             raise ValueError(f"{field}={value} must be {wanted}; configs/base.py has {known[field]}")
+    if config.seed >= 1 << 63:
+        raise ValueError(f"seed={config.seed} must be less than 2^63")
+    for field in ("optim.beta1", "optim.beta2"):
+        if flat[field] == 1:
+            raise ValueError(f"{field}=1 would never take a gradient in; configs/base.py has {known[field]}")
+    if config.model.attention == "cudnn" and config.model.dtype != "bfloat16":
+        raise ValueError(f"model.attention='cudnn' needs model.dtype=bfloat16, found {config.model.dtype}; or set model.attention=auto")
     for field, choices in CHOICES.items():
         if flat[field] not in choices:
             near = difflib.get_close_matches(flat[field], choices, n=1, cutoff=0.0)
@@ -161,8 +170,15 @@ def cpu_devices(config: ConfigDict, cores: int) -> int:
     named = math.prod(size for size in sizes if size > 0)
     if named > max(cores, 8):
         return cores
-    fill = math.gcd(config.train.batch_size // config.train.grad_accum, cores) // named if -1 in sizes else 1
-    return named * max(1, fill)
+    if -1 not in sizes:
+        return named
+    return named * suitable(config, max(1, cores // named), named // max(1, config.mesh.tensor))
+
+
+def suitable(config: ConfigDict, n_devices: int, split: int = 1) -> int:
+    """The most devices, up to `n_devices`, that fsdp can take: batch (already split `split`-fold) and model width divide over them."""
+    rows, width = config.train.batch_size // config.train.grad_accum, config.model.d_model
+    return max(k for k in range(1, n_devices + 1) if k == 1 or (rows % (split * k) == 0 and width % k == 0))
 
 
 def resolve_mesh(config: ConfigDict, n_devices: int) -> tuple[int, int, int]:

@@ -91,11 +91,21 @@ class Checkpoints:
             raise DamagedCheckpoint(f"checkpoint {step} of {self.folder}: its meta cannot be read ({_short(error)})") from error
 
     def restore(self, step: int, params: Any, optimizer: Any = None) -> Restored:
-        """Loads onto the shardings of the abstract trees given, of any mesh, and verifies. Raises DamagedCheckpoint."""
+        """Loads onto the shardings of the abstract trees given, of any mesh, and verifies.
+
+        Raises DamagedCheckpoint, or ValueError if the trees have other arrays than the checkpoint.
+        """
         meta = self.meta(step)
+        if "checksums" not in meta:
+            raise DamagedCheckpoint(f"checkpoint {step} of {self.folder}: its meta has no checksums")
         wanted = {"params": params} | ({"optimizer": optimizer} if optimizer is not None else {})
         restored = {}
         for name, item in wanted.items():
+            if other := set(paths(item)) ^ set(meta["checksums"][name]):
+                raise ValueError(
+                    f"checkpoint {step} of {self.folder} is of another model: only one of them has {', '.join(sorted(other)[:3])}; "
+                    "give the parts (`build`) that the run was made with, or another --run"
+                )
             try:
                 restored[name] = self._manager.restore(step, args=ocp.args.Composite(**{name: ocp.args.StandardRestore(item)}))[name]
             except Exception as error:
@@ -164,10 +174,15 @@ def checksums(tree: Any) -> dict[str, str]:
     depend on their order, so each device adds up its own part.
     """
     sums = {}
-    for path, array in jax.tree_util.tree_flatten_with_path(tree)[0]:
+    for path, array in paths(tree).items():
         total = np.asarray(_checksum(array))  # waits: never more than one program in flight
-        sums[jax.tree_util.keystr(path, simple=True, separator="/")] = "".join(f"{int(part):08x}" for part in total)
+        sums[path] = "".join(f"{int(part):08x}" for part in total)
     return sums
+
+
+def paths(tree: Any) -> dict[str, Any]:
+    """The arrays of a tree by their paths, "layers/attention/query_DNH"."""
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
 @jax.jit

@@ -46,7 +46,7 @@ def settle_config(run: Path, config: Mapping[str, Any]) -> list[str]:
 
     Raises ValueError that names each field that differs and must not.
     """
-    if not (run / "config.json").exists() and run.is_dir() and any(run.iterdir()):
+    if not (run / "config.json").exists() and run.is_dir() and any(not path.name.startswith(".") for path in run.iterdir()):
         raise ValueError(f"--run {run} holds files but no config.json: it is no run; name a new folder or an empty one")
     if not begun(run):
         write_json(run / "config.json", config)

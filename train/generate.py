@@ -30,11 +30,13 @@ def generate(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
+    n_pieces: int | None = None,
     build: Build = Decoder,
 ) -> Iterator[list[int | None]]:
     """Yields the next token of each prompt (None after its end of sequence), up to max_tokens times.
 
-    temperature 0 is greedy. top_p: sample from the smallest set of tokens that holds this much probability (Holtzman et al., 2020).
+    temperature 0 is greedy. n_pieces: only ids below it are chosen, where the model has more than the tokenizer.
+    top_p: sample from the smallest set of tokens that holds this much probability (Holtzman et al., 2020).
     Raises ValueError on an empty prompt or one that leaves no room in the context.
     """
     if not prompts or not all(prompts):
@@ -59,7 +61,7 @@ def generate(
 
     def advance(cache: Cache, tokens_BL: jax.Array, offset: int) -> tuple[jax.Array, Cache]:
         with jax.set_mesh(mesh):  # not around the loop: a generator would leave it set for its caller
-            return _advance(graph, params, cache, tokens_BL, padding, keys, jnp.int32(offset), temperature, top_p)
+            return _advance(graph, params, cache, tokens_BL, padding, keys, jnp.int32(offset), temperature, top_p, n_pieces)
 
     chosen, cache = advance(empty_cache(cfg, len(prompts), size), jnp.asarray(tokens), 0)
     ended = np.zeros(len(prompts), bool)
@@ -72,7 +74,7 @@ def generate(
         chosen, cache = advance(cache, chosen[:, None], length + n)
 
 
-@partial(jax.jit, static_argnames=("graph", "temperature", "top_p"), donate_argnames="cache")
+@partial(jax.jit, static_argnames=("graph", "temperature", "top_p", "n_pieces"), donate_argnames="cache")
 def _advance(
     graph: Any,
     params: Params,
@@ -83,6 +85,7 @@ def _advance(
     offset: jax.Array,
     temperature: float,
     top_p: float,
+    n_pieces: int | None,
 ) -> tuple[jax.Array, Cache]:
     """The token of each row that follows these, which are written to the cache at `offset`, and the cache."""
     L = tokens_BL.shape[1]
@@ -93,7 +96,7 @@ def _advance(
     decoder = bind(graph, params)
     hidden, cache = decoder.extend(tokens_BL, segments_BL, jnp.maximum(place - padding_B[:, None], 0), cache, segments_BS, start)
     logits = jnp.einsum("BD,DV->BV", hidden[:, -1], decoder.head_DV, preferred_element_type=jnp.float32)
-    return choose(logits, jax.vmap(jax.random.fold_in)(keys_B, start + L - padding_B), temperature, top_p), cache
+    return choose(logits[:, :n_pieces], jax.vmap(jax.random.fold_in)(keys_B, start + L - padding_B), temperature, top_p), cache
 
 
 def choose(logits_BV: jax.Array, keys_B: jax.Array, temperature: float, top_p: float) -> jax.Array:

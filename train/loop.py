@@ -86,7 +86,9 @@ def train(
                     recorder.record(*pending)
                 pending, n = (n, metrics), n + 1
                 checkpoints.check()
-                save, ask = n == stop or interrupted() or due(n, exp.checkpoint_every), evaluate is not None and due(n, exp.eval_every)
+                stopping = interrupted()  # asked once a step: what comes later is for the next
+                save = n == stop or stopping or due(n, exp.checkpoint_every)
+                ask = evaluate is not None and due(n, exp.eval_every)
                 if save or ask:
                     recorder.record(*pending)
                     pending = None
@@ -97,7 +99,7 @@ def train(
                     log.write_evaluation(n, evaluate(state.params, mesh, n))
                 if save or ask:
                     recorder.restart_clock()
-                if interrupted():
+                if stopping:
                     break
         checkpoints.wait()
         return Outcome(n, n >= exp.steps, state.params, mesh)
@@ -238,10 +240,13 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
 def blame(error: FloatingPointError, stream: Stream, batch_size: int) -> str:
     """The error with the documents of its batch: the first place to look."""
-    step = int(str(error).removeprefix("step ").split(":")[0])
+    number = str(error).removeprefix("step ").split(":")[0]
+    if not number.isdigit():  # not ours: jax's own check, where a user has turned it on
+        return str(error)
+    step = int(number)
     documents = {(piece.language, piece.document) for piece in stream.documents(step * batch_size, (step + 1) * batch_size)}
     names = ", ".join(f"{language} {document}" for language, document in sorted(documents)[:8]) + (", …" if len(documents) > 8 else "")
     return (
         f"{error}. Nothing of this step was saved. Its batch holds {len(documents)} documents ({names}): "
-        "look at them, or lower optim.peak_lr or optim.clip_norm"
+        "look at them, or start another --run with a lower optim.peak_lr or optim.clip_norm"
     )

@@ -116,7 +116,7 @@ def keep_before(path: Path, step: int) -> None:
         for line in file:
             try:
                 whole = line.endswith(b"\n") and json.loads(line)["step"] < step
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, TypeError):
                 whole = False
             if not whole:
                 break

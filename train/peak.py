@@ -14,12 +14,12 @@ PEAK = {
 
 
 def peak_flops(mesh: Mesh) -> float:
-    """FLOP/s of all devices of the mesh together. A CPU has no data sheet: a float32 matrix product is timed instead."""
+    """FLOP/s of all devices of the mesh together. For a CPU, or a device not in the table, a matrix product is timed."""
     device = mesh.devices.flat[0]
     for kind, flops in PEAK.items():
         if kind in device.device_kind.lower():
             return flops * mesh.size
-    return _measured(device)
+    return _measured(device) * (1 if device.platform == "cpu" else mesh.size)
 
 
 def _measured(device: jax.Device, size: int = 1024) -> float:

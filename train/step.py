@@ -126,6 +126,12 @@ def init_state(model: ModelConfig, optim: OptimConfig, mesh: Mesh, seed: int, bu
     return jax.block_until_ready(jax.jit(init, out_shardings=shardings)())
 
 
+def fresh_params(model: ModelConfig, mesh: Mesh, seed: int, build: Build = Decoder) -> Params:
+    """The parameters of a fresh state alone, without the optimiser's."""
+    shardings = param_shardings(graph_and_shapes(model, build)[1], mesh)
+    return jax.block_until_ready(jax.jit(lambda: init_params(model, seed, build), out_shardings=shardings)())
+
+
 def compile_step(step: StepFn, state: State, batch_size: int, seq_len: int, mesh: Mesh) -> jax.stages.Compiled:
     """Compiles the step for this mesh from shapes alone; the state handed to it is donated."""
     rows = jax.ShapeDtypeStruct((batch_size, seq_len), jnp.int32, sharding=batch_sharding(mesh))

@@ -123,6 +123,7 @@ SHARD = "tokens/ces_Latn-00000.array_record"
         ("manifest.json", Path.unlink),
         ("manifest.json", cut(100)),
         ("manifest.json", lambda path: path.write_text("[]")),
+        ("manifest.json", lambda path: path.write_text(path.read_text().replace('"root": "', '"root": "0'))),
         ("manifest.json", lambda path: path.write_text('{"format": 1}')),
     ],
 )

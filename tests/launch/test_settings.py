@@ -30,6 +30,10 @@ from varietas.launch.settings import check, config_names, cpu_devices, experimen
         (["--config.optim.peak_lr=-1"], "optim.peak_lr=-1.0 must be more than 0"),
         (["--config.optim.beta1=1.5"], "must be from 0 to 1"),
         (["--config.optim.peak_lr=nan"], "must be more than 0"),
+        (["--config.optim.beta2=1.0"], "optim.beta2=1 would never take a gradient in"),
+        (["--config.data.mixture.alpha=100"], "data.mixture.alpha=100.0 must be from 0 to 1"),
+        (["--config.seed=99999999999999999999"], "must be less than 2^63"),
+        (["--config.model.attention=cudnn"], "needs model.dtype=bfloat16"),
         (["--config.train.grad_accum=3"], "train.grad_accum=3 does not divide train.batch_size=8; set grad_accum=2"),
         (["--config.data.mixture.weights=ces_Latn"], "is not CODE:WEIGHT"),
     ],
@@ -70,9 +74,21 @@ def test_mesh(overrides: list[str], n_devices: int, result: tuple[int, int, int]
     assert result in str(error.value)
 
 
-@pytest.mark.parametrize(("overrides", "cores", "devices"), [([], 2, 2), ([], 12, 4), ([], 1, 1), (["--config.mesh.fsdp=4"], 2, 4)])
-def test_virtual_devices(overrides: list[str], cores: int, devices: int) -> None:
-    assert cpu_devices(load_config("tiny", overrides), cores) == devices
+@pytest.mark.parametrize(
+    ("overrides", "cores", "devices"),
+    [
+        ([], 2, 2),
+        ([], 12, 8),
+        ([], 1, 1),
+        (["--config.mesh.fsdp=4"], 2, 4),
+        (["--config.train.batch_size=12"], 6, 4),  # 6 would not divide d_model=64
+        (["--config.train.batch_size=15", "--config.mesh.tensor=2"], 15, 2),
+    ],
+)
+def test_the_virtual_devices_chosen_fit_the_config(overrides: list[str], cores: int, devices: int) -> None:
+    config = load_config("tiny", overrides)
+    assert cpu_devices(config, cores) == devices
+    assert math.prod(resolve_mesh(config, devices)) == devices
 
 
 def test_unknown_config() -> None:
@@ -113,6 +129,7 @@ def test_settings_do_not_start_jax() -> None:
         ("x = 1\n", "mine.py has no get_config(); configs/tiny.py shows one"),
         ("from varietas.configs import base\ndef get_config(arg=''):\n  c = base.get_config()\n  c.model.n_layer = 3\n",
          "mine.py, line 4: there is no field n_layer; did you mean model.n_layers?"),
+        ("def get_config(arg=''):\n  return {'seed': 1}\n", "get_config() returned a dict, expected an ml_collections.ConfigDict"),
         ("def get_config(arg=''):\n  return missing\n", "mine.py, line 2: NameError: name 'missing' is not defined"),
         ("import nothing_of_the_kind\n", "mine.py, line 1: ModuleNotFoundError"),
     ],

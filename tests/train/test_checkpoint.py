@@ -142,6 +142,17 @@ def test_a_failed_background_save_surfaces(state: State, tmp_path: Path, monkeyp
     assert Checkpoints(tmp_path / "checkpoints").steps() == []
 
 
+def test_the_checkpoint_of_another_model_is_not_called_damaged(saved: Path) -> None:
+    """As when a run that was made with a part of the user's own is opened without it."""
+    abstract = abstract_state(MODEL, OPTIM, mesh(1, 1, 1))
+    other = dict(abstract.params) | {"unembedding_DV": abstract.params["embedding_VD"]}
+    checkpoints = Checkpoints(saved)
+    with pytest.raises(ValueError, match="only one of them has unembedding_DV") as error:
+        checkpoints.restore_latest(other, abstract.optimizer)
+    checkpoints.close()
+    assert not isinstance(error.value, DamagedCheckpoint) and sorted(p.name for p in saved.iterdir()) == ["1", "2"]
+
+
 def test_a_full_disk_is_told_before_anything_is_written(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))

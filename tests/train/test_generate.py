@@ -66,6 +66,12 @@ def test_a_prompt_alone_goes_on_as_in_a_batch(params: Params, greedy: list[list[
     assert texts(params, [PROMPTS[row]]) == [greedy[row]]
 
 
+def test_ids_beyond_the_tokenizer_are_never_chosen(params: Params, greedy: list[list[int]]) -> None:
+    """A model may have more rows of embeddings than its tokenizer has pieces."""
+    n_pieces = max(map(max, greedy))
+    assert max(map(max, texts(params, PROMPTS, n_pieces=n_pieces))) < n_pieces
+
+
 def test_samples_do_not_depend_on_the_other_prompts(params: Params, sampled: list[list[int]]) -> None:
     assert texts(params, PROMPTS[:1], **SAMPLED) == sampled[:1]
     assert texts(params, [*PROMPTS[:2], LONG], **SAMPLED)[:2] == sampled[:2]
