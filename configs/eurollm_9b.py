@@ -3,6 +3,7 @@
     varietas train --config eurollm_9b --run runs/eurollm_9b --config.data.corpus=corpora/euro
 
 MareNostrum 5, 100 nodes of 4 H100. 4 T tokens are 334 k steps: at 40 % of peak about 17 days (by formula: 56.6 GFLOP a token).
+Several nodes need the launcher for Slurm that is still to come: today one process is one run.
 Not run by us at this scale: the shape is checked against the published one, the speed is an estimate.
 """
 

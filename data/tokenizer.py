@@ -46,7 +46,7 @@ def train(documents: Callable[[], Iterable[Document]], vocab_size: int, alpha: f
     Raises ValueError if there is no text, or too little for so many pieces.
     """
     if vocab_size < SMALLEST_VOCABULARY:
-        raise ValueError(f"--vocab_size {vocab_size} is too small: bytes and special tokens alone need {SMALLEST_VOCABULARY}")
+        raise ValueError(f"vocab_size={vocab_size} is too small: bytes and special tokens alone need {SMALLEST_VOCABULARY}")
     size: dict[str, int] = {}
     for document in documents():
         size[document.lang] = size.get(document.lang, 0) + len(document.text.encode())
@@ -80,16 +80,16 @@ def train(documents: Callable[[], Iterable[Document]], vocab_size: int, alpha: f
     except RuntimeError as error:
         if raised:
             raise raised[0] from None
-        raise ValueError(f"--vocab_size {vocab_size} does not fit {total:,} bytes of text: {_advice(str(error))}") from None
+        raise ValueError(f"vocab_size={vocab_size} does not fit {total:,} bytes of text: {_advice(str(error))}") from None
     return model.getvalue()
 
 
 def _advice(said: str) -> str:
     """What SentencePiece said of the size, in terms of our flags."""
     if least := re.search(r"required_chars\. \d+ vs (\d+)", said):
-        return f"its different characters and the special tokens alone need {least[1]}; set --vocab_size {int(least[1]) + 1} or more"
+        return f"its different characters and the special tokens alone need {least[1]}; set vocab_size={int(least[1]) + 1} or more"
     if most := re.search(r"value <= (\d+)", said):
-        return f"it holds no more; set --vocab_size {most[1]} or less"
+        return f"it holds no more; set vocab_size={most[1]} or less"
     return said.rsplit("] ", 1)[-1].strip()
 
 

@@ -22,3 +22,11 @@ def start(cpu_devices: int | None) -> int:
         with contextlib.suppress(RuntimeError):  # jax runs already, in a notebook for example: its devices stay as they are
             jax.config.update("jax_num_cpu_devices", cpu_devices)
     return len(jax.devices())
+
+
+def check_attention(implementation: str) -> None:
+    """Raises ValueError if the devices cannot run this implementation of attention."""
+    import jax
+
+    if implementation == "cudnn" and "nvidia" not in jax.devices()[0].device_kind.lower():
+        raise ValueError(f"model.attention='cudnn' needs an NVIDIA GPU, found {jax.devices()[0].device_kind}; set model.attention=auto")

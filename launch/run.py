@@ -89,6 +89,7 @@ class Run:
         self._build = {} if build is None else {"build": build}
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         n_devices = backend.start(cpu_devices or devices_for(config, cores))
+        backend.check_attention(config.model.attention)
         mesh = resolve_mesh(config, suitable(config, n_devices) if fit else n_devices)
         with config.unlocked():
             config.mesh.data, config.mesh.fsdp, config.mesh.tensor = mesh
@@ -99,6 +100,7 @@ class Run:
         """An existing run, to evaluate, sample, report or go on, on whatever devices there are here."""
         config = ConfigDict(run_folder.read_config(Path(folder)))
         config.mesh.update({"data": 1, "fsdp": -1, "tensor": 1})
+        config.model.attention = "auto"
         return cls(config, folder=folder, cpu_devices=cpu_devices, fit=True, **kwargs)
 
     def train(self, steps: int | None = None) -> bool:
@@ -109,7 +111,7 @@ class Run:
         from varietas.train.loop import train
 
         corpus = self._corpus()
-        self._shares(corpus)
+        self._shares(corpus)  # so that a mixture that does not fit is told before anything is written
         for change in run_folder.settle_config(self.folder, self.config.to_dict()):
             self.console.print(f"changed since the run began: {change}")
         if not (self._steps_done() and (self.folder / "tokenizer.model").exists()):

@@ -75,9 +75,9 @@ def test_vocabulary_that_cannot_be(size: int, says: str) -> None:
 @pytest.mark.parametrize("size", [285, 50_000])
 def test_the_size_that_the_error_names_works(size: int) -> None:
     documents = [Document("1", "ces_Latn", "Příliš žluťoučký kůň úpěl ďábelské ódy. " * 9)]
-    with pytest.raises(ValueError, match="set --vocab_size") as error:
+    with pytest.raises(ValueError, match="set vocab_size=") as error:
         tokenizer.train(lambda: documents, size)
-    advised = int(str(error.value).split("set --vocab_size ")[1].split()[0])
+    advised = int(str(error.value).split("set vocab_size=")[1].split()[0])
     assert tokenizer.load(tokenizer.train(lambda: documents, advised)).get_piece_size() == advised
 
 
