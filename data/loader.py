@@ -5,6 +5,7 @@ that this host feeds. So the whole state of the iterator is the number of the st
 """
 
 import gc
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,11 @@ import numpy as np
 from absl import flags
 
 from varietas.data.stream import Rows, Stream
+
+
+def _ignore_interrupts(*_: int) -> None:
+    """Ctrl-C in a terminal goes to the workers too; it is for the run to save and to end them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ def batches(
     if workers:
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # Grain asks absl's flags for its own; nothing of ours sets any
-        ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+        options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
+        ahead = ahead.mp_prefetch(options, worker_init_fn=_ignore_interrupts)
     iterator = iter(ahead)
     try:
         for batch in iterator:

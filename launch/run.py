@@ -176,7 +176,8 @@ class Run:
     def sample(self) -> list[dict[str, str]]:
         """Short continuations in a few languages, of the beginnings of the evaluation text; kept in samples.json for the report."""
         openings = {d.lang: " ".join(d.text.split()[:5]) for d in parallel_documents()}
-        codes = [code for code in SAMPLE_LANGUAGES if code in self._corpus().languages] or list(self._corpus().languages[:6])
+        trained = json.loads((self.folder / "mixture.json").read_text("utf-8"))["languages"]
+        codes = [code for code in SAMPLE_LANGUAGES if code in trained] or list(trained)[:6]
         prompts = [openings.get(code, "") for code in codes]
         texts = self.generate(prompts, max_tokens=min(48, self.config.model.max_seq_len // 2), temperature=0.7, top_p=0.9)
         samples = [{"language": c, "prompt": p, "text": t} for c, p, t in zip(codes, prompts, texts, strict=True)]
@@ -274,6 +275,8 @@ class Run:
         from varietas.train.step import fresh_params
 
         exp = self._experiment(corpus := self._corpus())
+        if json.loads((self.folder / "mixture.json").read_text("utf-8"))["corpus_digest"] != corpus.digest:
+            raise ValueError(f"data.corpus {corpus.path} is not the corpus that {self.folder} was trained on; put that back in its place")
         if documents is None:  # languages of other continents only where they were trained on
             documents = [d for d in parallel_documents() if d.lang not in WORLD or d.lang in corpus.languages]
         texts = evaluate.encode(documents, tokenizer.load(self.folder / "tokenizer.model"))

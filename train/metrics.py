@@ -75,7 +75,7 @@ class MetricsLog:
         self._path = run / "metrics.jsonl"
         keep_before(self._path, start)
         self._file = self._path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(run / "tensorboard"), purge_step=start if start else None, flush_secs=30)
+        self._events = SummaryWriter(str(run / "tensorboard"), purge_step=start, flush_secs=30)
 
     def write(self, record: dict[str, Any]) -> None:
         """`record` as in the README: step, loss, …, languages: {code: {loss, tokens, epochs}}."""
@@ -89,8 +89,9 @@ class MetricsLog:
                 self._events.add_scalar(f"loss_by_language/{code}", language["loss"], step)
 
     def write_evaluation(self, step: int, bits_per_byte: dict[str, float]) -> None:
+        """Of the state after `step` steps, noted at the last of them: a restart there purges what comes after."""
         for code, value in bits_per_byte.items():
-            self._events.add_scalar(f"bits_per_byte/{code}", value, step)
+            self._events.add_scalar(f"bits_per_byte/{code}", value, step - 1)
 
     def sync(self) -> None:
         """Returns when everything written is on the disk: a checkpoint must not outlive its metrics."""
