@@ -6,7 +6,7 @@ signals, under one name each and with one meaning, for mixtures to choose by.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,17 @@ _LABEL = re.compile(r"(?<![A-Za-z])[a-z]{3}_[A-Z][a-z]{3}(?![a-z])")
 
 class NotADocument(ValueError):
     """A record cannot be used; the text is the reason, the same for all records like it."""
+
+
+Place = Callable[[int, str, str], Reject]  # makes a Reject of a file: number of the record, reason, sample
+
+
+def utf8(content: bytes) -> str:
+    """Raises NotADocument on what is no UTF-8."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotADocument("invalid UTF-8") from None
 
 
 def language_of_path(path: str) -> str:

@@ -26,17 +26,20 @@ from varietas.data.files import new_folder, write_json
 from varietas.data.merkle import MerkleTree
 
 BATCH_DOCUMENTS = 1024
+SIGNAL_TYPES = {
+    **dict.fromkeys(("quality", "lang_score"), pa.float32()),
+    "robots": pa.bool_(),
+    "pii": pa.list_(pa.list_(pa.uint32())),
+    "registers": pa.map_(pa.string(), pa.float32()),
+    "cluster_size": pa.uint32(),
+    **dict.fromkeys(("filter", "crawl", "timestamp"), pa.string()),
+}
 INDEX = pa.schema(
     [
         ("digest", pa.binary(32)),  # SHA-256 of the text
         *((name, pa.string()) for name in ("id", "source", "url", "license")),
         *((name, pa.uint32()) for name in ("bytes", "tokens")),
-        *((name, pa.float32()) for name in ("quality", "lang_score")),  # from here on documents.SIGNALS, null where not known
-        ("robots", pa.bool_()),
-        ("pii", pa.list_(pa.list_(pa.uint32()))),
-        ("registers", pa.map_(pa.string(), pa.float32())),
-        ("cluster_size", pa.uint32()),
-        *((name, pa.string()) for name in ("filter", "crawl", "timestamp")),
+        *((name, SIGNAL_TYPES[name]) for name in SIGNALS),  # null where not known
     ]
 )
 

@@ -8,7 +8,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -17,17 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from varietas.data.documents import LARGEST, Document, NotADocument, Reject, from_record, language_of_path
+from varietas.data.documents import LARGEST, Document, NotADocument, Place, Reject, from_record, language_of_path, utf8
 
 SAMPLE = 200  # characters of a reject that are kept
 PARQUET_ROWS = 256  # read at a time
+MARK = "\ufeff"  # Windows editors begin a file with it
 
 GZIP, PARQUET, WARC = b"\x1f\x8b", b"PAR1", b"WARC/"
 ZSTD = {b"\x28\xb5\x2f\xfd", *(bytes([n]) + b"\x2a\x4d\x18" for n in range(0x50, 0x60))}  # a frame; a skippable one, as pzstd begins
 
 DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError)  # what decompression raises
-
-Place = Callable[[int, str, str], Reject]  # (number of the record, reason, sample)
 
 
 def read(path: str) -> Iterator[Document | Reject]:
@@ -130,10 +129,9 @@ def _json_lines(stream: IO[bytes], name: str, lang: str, reject: Place) -> Itera
 
 
 def _parsed(line: bytes) -> Any:
+    text = utf8(line).removeprefix(MARK)
     try:
-        return json.loads(line.decode("utf-8-sig"))  # Windows editors begin a file with a mark
-    except UnicodeDecodeError:
-        raise NotADocument("invalid UTF-8") from None
+        return json.loads(text)
     except (ValueError, RecursionError):
         raise NotADocument("invalid JSON") from None
 
@@ -161,10 +159,8 @@ def _paragraphs(lines: list[bytes], size: int, number: int, name: str, lang: str
     try:
         if size > LARGEST:
             raise NotADocument(f"longer than {LARGEST >> 20} MiB")
-        text = b"".join(lines).decode("utf-8-sig").replace("\r\n", "\n").rstrip("\n")
+        text = utf8(b"".join(lines)).removeprefix(MARK).replace("\r\n", "\n").rstrip("\n")
         return from_record({"text": text}, f"{name}:{number}", lang)
-    except UnicodeDecodeError:
-        return reject(number, "invalid UTF-8", lines[0][:SAMPLE].decode("utf-8", "replace"))
     except NotADocument as error:
         return reject(number, str(error), lines[0][:SAMPLE].decode("utf-8", "replace"))
 
@@ -194,8 +190,15 @@ def expand(patterns: list[str]) -> list[str]:
         if system.isdir(path):
             raise ValueError(f"--input {pattern} is a folder; give its files as a quoted glob, as in '{pattern.rstrip('/')}/*.jsonl.zst'")
         remote = "://" in pattern
-        found = [pattern] if system.isfile(path) else sorted(name for name in system.glob(path) if system.isfile(name))
+        found = [pattern] if system.isfile(path) else sorted(_files(system, path))
         if not found:
             raise ValueError(f"--input {pattern}: no such file; give files or a quoted glob, as in 'texts/*.jsonl.zst'")
         files += [system.unstrip_protocol(name) if remote else name for name in found]
     return files
+
+
+def _files(system: Any, pattern: str) -> Iterator[str]:
+    """The files that a glob matches, by what the listing says: a question for each would be a request for each."""
+    for name, info in system.glob(pattern, detail=True).items():
+        if info["type"] == "file" or (info["type"] == "other" and system.isfile(name)):  # a local link is "other"
+            yield name

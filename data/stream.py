@@ -125,7 +125,10 @@ class Stream:
         return Pieces(np.zeros_like(same), same, took.document, took.begin, took.size, took.epoch), arrival
 
     def _taken(self, b: int, index: int) -> int:
-        """Tokens of a language in all blocks before b. Rounding may ask a block for a token more of each language: there is room."""
+        """Tokens of a language in all blocks before b.
+
+        Rounding may give a block a token too many of each language, so each block keeps a token for each language free.
+        """
         return int(self.shares[index] * (b * (self.block_rows * self.seq_len - len(self.shares))))
 
     def _lay_out(self, b: int, pieces: Pieces, bounds: np.ndarray) -> Pieces:
@@ -136,11 +139,9 @@ class Stream:
         """
         tokens = np.concatenate([[0], np.cumsum(pieces.size)])
         of, offset, size, row = fill(pieces.size, np.full(self.block_rows, self.seq_len))
-        laid = [(of, offset, size, row)]
         long = np.flatnonzero(np.diff(tokens[bounds]) >= self.seq_len)
-        if len(long):
-            short = ~np.isin(np.searchsorted(bounds, of, side="right") - 1, long)
-            laid = [(of[short], offset[short], size[short], row[short])]
+        short = ~np.isin(np.searchsorted(bounds, of, side="right") - 1, long)
+        laid = [(of[short], offset[short], size[short], row[short])]
         for s in long.tolist():
             members = slice(bounds[s], bounds[s + 1])
             first_row, opened = divmod(int(tokens[bounds[s]]), self.seq_len)

@@ -6,12 +6,12 @@ from typing import IO, Any
 
 from zstandard import ZstdError
 
-from varietas.data.documents import LARGEST, Document, NotADocument, Reject, from_record
+from varietas.data.documents import LARGEST, Document, NotADocument, Place, Reject, from_record, utf8
 
 PAGES = ("text/html", "application/xhtml+xml")
 
 
-def read_warc(stream: IO[bytes], lang: str, reject: Any) -> Iterator[Document | Reject]:
+def read_warc(stream: IO[bytes], lang: str, reject: Place) -> Iterator[Document | Reject]:
     """Documents of WET's `conversion` records, and of WARC's `response` records that are pages; other records are passed over.
 
     The text of a page is what trafilatura takes for its main text. The language is the first that Common Crawl identified
@@ -33,14 +33,13 @@ def read_warc(stream: IO[bytes], lang: str, reject: Any) -> Iterator[Document | 
                 return
             kind, headers = record.rec_type, record.rec_headers
             if kind == "conversion":
-                text = _content(record).decode("utf-8")
+                text = utf8(_content(record))
             elif kind == "response" and _is_page(record):
                 text = _main_text(_content(record))
             else:
                 continue
-        except (UnicodeDecodeError, NotADocument) as error:
-            reason = str(error) if isinstance(error, NotADocument) else "invalid UTF-8"
-            yield reject(number, reason, str(headers.get_header("WARC-Target-URI")))
+        except NotADocument as error:
+            yield reject(number, str(error), str(headers.get_header("WARC-Target-URI")))
             continue
         except (ArchiveLoadFailed, OSError, EOFError, ValueError, zlib.error, ZstdError) as error:
             yield reject(number, "damaged WARC", " ".join(str(error).split()))

@@ -28,5 +28,7 @@ def check_attention(implementation: str) -> None:
     """Raises ValueError if the devices cannot run this implementation of attention."""
     import jax
 
-    if implementation == "cudnn" and "nvidia" not in jax.devices()[0].device_kind.lower():
+    from varietas.model.attention import on_nvidia
+
+    if implementation == "cudnn" and not on_nvidia():
         raise ValueError(f"model.attention='cudnn' needs an NVIDIA GPU, found {jax.devices()[0].device_kind}; set model.attention=auto")

@@ -15,11 +15,11 @@ from typing import Any
 
 from rich.console import Console
 
-Verb = Callable[[argparse.Namespace, list[str], Console], int]
+Verb = Callable[[argparse.Namespace, Console], int]
 INTERRUPTED = 3  # exit status of a run that a signal stopped: run the same command again
 
 
-def tokenizer(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+def tokenizer(args: argparse.Namespace, console: Console) -> int:
     """train a SentencePiece tokenizer that is fair to small languages
 
     varietas tokenizer --input 'texts/*.jsonl.zst' --out euro.model --vocab_size 32000
@@ -37,7 +37,7 @@ def tokenizer(args: argparse.Namespace, rest: list[str], console: Console) -> in
     return 0
 
 
-def prepare(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+def prepare(args: argparse.Namespace, console: Console) -> int:
     """turn text into a corpus: tokens, an index of documents, digests
 
     varietas prepare --input 'texts/*.jsonl.zst' --out corpus --tokenizer euro.model
@@ -57,18 +57,18 @@ def prepare(args: argparse.Namespace, rest: list[str], console: Console) -> int:
     return 0
 
 
-def train(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+def train(args: argparse.Namespace, console: Console) -> int:
     """train a model; the same command again goes on where it was
 
     varietas train --config demo --run runs/demo --config.optim.peak_lr=2e-3 --cpu_devices 2
     """
     from varietas.launch.run import Run
 
-    run = Run(args.config, rest, args.run, args.cpu_devices, console=console)
+    run = Run(args.config, args.fields, args.run, args.cpu_devices, console=console)
     return 0 if run.train() else INTERRUPTED
 
 
-def evaluate(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+def evaluate(args: argparse.Namespace, console: Console) -> int:
     """bits per byte of every language, worst first
 
     varietas evaluate --run runs/demo            or        … --text my/*.jsonl
@@ -84,7 +84,7 @@ def evaluate(args: argparse.Namespace, rest: list[str], console: Console) -> int
     return 0
 
 
-def generate(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+def generate(args: argparse.Namespace, console: Console) -> int:
     """continue a text; --prompt may be given several times
 
     varietas generate --run runs/demo --prompt "Všichni lidé " --temperature 0.7 --top_p 0.9
@@ -107,7 +107,7 @@ def generate(args: argparse.Namespace, rest: list[str], console: Console) -> int
     return 0
 
 
-def report(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+def report(args: argparse.Namespace, console: Console) -> int:
     """write report.html of a run, with samples of its text
 
     varietas report --run runs/demo
@@ -122,7 +122,7 @@ def report(args: argparse.Namespace, rest: list[str], console: Console) -> int:
     return 0
 
 
-def digest(args: argparse.Namespace, rest: list[str], console: Console) -> int:
+def digest(args: argparse.Namespace, console: Console) -> int:
     """one SHA-256 over the parameters of a checkpoint, the same on any mesh
 
     varietas digest --run runs/demo --step 100
@@ -207,10 +207,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="varietas: %(message)s", level=logging.WARNING)
     warnings.showwarning = lambda message, *_: print(f"varietas: {message}", file=sys.stderr)
     args, rest = parser().parse_known_args(argv)
+    args.fields = rest
     try:
-        if rest and args.verb is not train:  # its rest are fields of the config
+        if rest and args.verb is not train:  # only train has a config
             raise ValueError(_unknown(rest[0], args.sub))
-        return args.verb(args, rest, console)
+        return args.verb(args, console)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -224,25 +225,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 2
 
 
-def _count(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if int(text) >= 1:
-            return int(text)
-    raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
+def _number(kind: type[int] | type[float], fits: Callable[[float], bool], wanted: str) -> Callable[[str], float]:
+    """A parser of a flag's value that says what was expected."""
+
+    def parse(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if fits(value := kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"expected {wanted}, found {text!r}")
+
+    return parse
 
 
-def _fraction(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 <= float(text) <= 1:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
-
-
-def _seed(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if 0 <= int(text) < 1 << 63:
-            return int(text)
-    raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2^63 - 1, found {text!r}")
+_count = _number(int, lambda n: n >= 1, "a whole number of 1 or more")
+_fraction = _number(float, lambda x: 0 <= x <= 1, "a number from 0 to 1")
+_seed = _number(int, lambda n: 0 <= n < 1 << 63, "a whole number from 0 to 2^63 - 1")
 
 
 def _unknown(argument: str, sub: argparse.ArgumentParser) -> str:

@@ -114,9 +114,10 @@ class Run:
         self._shares(corpus)  # so that a mixture that does not fit is told before anything is written
         for change in run_folder.settle_config(self.folder, self.config.to_dict()):
             self.console.print(f"changed since the run began: {change}")
-        if not (self._steps_done() and (self.folder / "tokenizer.model").exists()):
+        done = self._steps_done()
+        if not (done and (self.folder / "tokenizer.model").exists()):
             shutil.copyfile(corpus.path / "tokenizer.model", self.folder / "tokenizer.model")
-        stop = None if steps is None else self._steps_done() + steps
+        stop = None if steps is None else done + steps
         evaluate = self._evaluate_while_training if self.config.eval.every else None
         outcome = train(self._experiment(corpus), self.folder, self.console, stop, evaluate, **self._build)
         if outcome.finished:
@@ -176,7 +177,7 @@ class Run:
     def sample(self) -> list[dict[str, str]]:
         """Short continuations in a few languages, of the beginnings of the evaluation text; kept in samples.json for the report."""
         openings = {d.lang: " ".join(d.text.split()[:5]) for d in parallel_documents()}
-        trained = json.loads((self.folder / "mixture.json").read_text("utf-8"))["languages"]
+        trained = self._noted("mixture.json")["languages"]
         codes = [code for code in SAMPLE_LANGUAGES if code in trained] or list(trained)[:6]
         prompts = [openings.get(code, "") for code in codes]
         texts = self.generate(prompts, max_tokens=min(48, self.config.model.max_seq_len // 2), temperature=0.7, top_p=0.9)
@@ -224,8 +225,11 @@ class Run:
 
     def _note(self, **facts: Any) -> None:
         """Adds to environment.json."""
-        path = self.folder / "environment.json"
-        write_json(path, {**json.loads(path.read_text("utf-8")), **facts})
+        write_json(self.folder / "environment.json", {**self._noted("environment.json"), **facts})
+
+    def _noted(self, name: str) -> dict[str, Any]:
+        """A JSON file of the run's folder."""
+        return json.loads((self.folder / name).read_text("utf-8"))
 
     def _shares(self, corpus: Corpus) -> np.ndarray:
         """Share of tokens of each language of the corpus. Raises ValueError if the mixture does not fit the corpus."""
@@ -275,7 +279,7 @@ class Run:
         from varietas.train.step import fresh_params
 
         exp = self._experiment(corpus := self._corpus())
-        if json.loads((self.folder / "mixture.json").read_text("utf-8"))["corpus_digest"] != corpus.digest:
+        if self._noted("mixture.json")["corpus_digest"] != corpus.digest:
             raise ValueError(f"data.corpus {corpus.path} is not the corpus that {self.folder} was trained on; put that back in its place")
         if documents is None:  # languages of other continents only where they were trained on
             documents = [d for d in parallel_documents() if d.lang not in WORLD or d.lang in corpus.languages]

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module, resources
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -79,13 +80,13 @@ def _in_file(error: Exception, path: str) -> str:
         return f"{path} has no get_config(); configs/tiny.py shows one" if "'get_config'" in text else ""
     where = f"{path}, line {lines[-1]}"
     if field := re.search(r'Key \W*"(\w+)\W*" does not exist', text):
-        return f"{where}: there is no field {field[1]}; {_nearest(field[1], list(flatten(load_config('base').to_dict())))}"
+        return f"{where}: there is no field {field[1]}; {_nearest(field[1], list(_base_fields()))}"
     return f"{where}: {type(error).__name__}: {' '.join(text.split())[:300]}"
 
 
 def _explain(error: Exception, overrides: Sequence[str], path: str) -> str:
     """One line that names the argument at fault and the nearest field."""
-    fields = list(flatten(load_config("base").to_dict()))
+    fields = _base_fields()
     for argument in filter(lambda text: text.startswith("-"), overrides):
         flag = argument.split("=")[0].lstrip("-")
         field = flag.removeprefix("config.")
@@ -93,13 +94,18 @@ def _explain(error: Exception, overrides: Sequence[str], path: str) -> str:
             known = [f"--config.{name}" for name in fields] + ["--config", "--run", "--cpu_devices"]
             return f"unknown option --{flag}; {_nearest(f'--config.{field}', known)}"
         if field not in fields:
-            return f"--{flag}: there is no field {field}; {_nearest(field, fields)}"
+            return f"--{flag}: there is no field {field}; {_nearest(field, list(fields))}"
         value = argument.partition("=")[2]
         if f"config.{field}={value}" in str(error):
-            default = flatten(load_config("base").to_dict())[field]
+            default = fields[field]
             return f"--{flag}={value}: expected {type(default).__name__}, as in {field}={default!r}"
     text = " ".join(str(error).split())
     return f"{text[:300]}; see configs/base.py for the fields and their types" if overrides else f"{path}: {text[:300]}"
+
+
+def _base_fields() -> dict[str, Any]:
+    """Every field there is, by its dotted name, with the value it has in configs/base.py."""
+    return flatten(load_config("base").to_dict())
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
@@ -111,7 +117,7 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 
 def check(config: ConfigDict) -> None:
     """Raises ValueError, in one line with the nearest valid value, on anything that cannot be trained."""
-    known, flat = flatten(load_config("base").to_dict()), flatten(config.to_dict())
+    known, flat = _base_fields(), flatten(config.to_dict())
     for field in flat:
         if field not in known:
             raise ValueError(f"config has an unknown field {field}; {_nearest(field, list(known))}")

@@ -90,14 +90,15 @@ def attend(
     H = q_BLNH.shape[-1]
     whole_rows = isinstance(offset, int) and q_BLNH.shape[1] == k_BSKH.shape[1]
     if implementation == "auto":
-        implementation = "cudnn" if q_BLNH.dtype == jnp.bfloat16 and H % 8 == 0 and H <= 128 and _on_nvidia() else "blocks"
+        implementation = "cudnn" if q_BLNH.dtype == jnp.bfloat16 and H % 8 == 0 and H <= 128 and on_nvidia() else "blocks"
     if implementation == "cudnn" and whole_rows:
         same_BLS = segments_BL[:, :, None] == segments_BS[:, None, :]
         return jax.nn.dot_product_attention(q_BLNH, k_BSKH, v_BSKH, mask=same_BLS[:, None], is_causal=True, implementation="cudnn")
     return _attend_in_blocks(q_BLNH, k_BSKH, v_BSKH, segments_BL, segments_BS, offset)
 
 
-def _on_nvidia() -> bool:
+def on_nvidia() -> bool:
+    """Whether programs run on NVIDIA GPUs, where alone there is cuDNN."""
     return jax.default_backend() == "gpu" and "nvidia" in jax.devices()[0].device_kind.lower()
 
 

@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Build, Decoder, Params, graph_and_shapes
 from varietas.model.sharding import param_shardings
+from varietas.train.digest import by_path
 from varietas.train.step import State
 
 log = logging.getLogger("varietas")
@@ -101,7 +102,7 @@ class Checkpoints:
         wanted = {"params": params} | ({"optimizer": optimizer} if optimizer is not None else {})
         restored = {}
         for name, item in wanted.items():
-            if other := set(paths(item)) ^ set(meta["checksums"][name]):
+            if other := set(by_path(item)) ^ set(meta["checksums"][name]):
                 raise ValueError(
                     f"checkpoint {step} of {self.folder} is of another model: only one of them has {', '.join(sorted(other)[:3])}; "
                     "give the parts (`build`) that the run was made with, or another --run"
@@ -174,15 +175,10 @@ def checksums(tree: Any) -> dict[str, str]:
     depend on their order, so each device adds up its own part.
     """
     sums = {}
-    for path, array in paths(tree).items():
+    for path, array in by_path(tree).items():
         total = np.asarray(_checksum(array))  # waits: never more than one program in flight
         sums[path] = "".join(f"{int(part):08x}" for part in total)
     return sums
-
-
-def paths(tree: Any) -> dict[str, Any]:
-    """The arrays of a tree by their paths, "layers/attention/query_DNH"."""
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
 @jax.jit

@@ -62,6 +62,7 @@ def train(
     mesh = make_mesh(*exp.mesh, devices=jax.devices()[: math.prod(exp.mesh)])
     abstract = abstract_state(exp.model, exp.optim, mesh, build)
     check_fits(abstract, mesh)
+    versions = environment()
     checkpoints = Checkpoints(run / "checkpoints", exp.checkpoints_kept)
     try:
         state, seen = restore(checkpoints, abstract, corpus)
@@ -73,7 +74,7 @@ def train(
         if start >= stop:
             return Outcome(start, start >= exp.steps, state.params, mesh)
 
-        step = compile_and_announce(exp, run, abstract, mesh, corpus, stream, console, build)
+        step = compile_and_announce(exp, run, versions, abstract, mesh, corpus, stream, console, build)
         with MetricsLog(run, start) as log, Screen(console, start, exp.steps) as screen, interruptible() as interrupted:
             recorder = Recorder(log, screen, corpus, seen, train_flops_per_token(exp.model, exp.seq_len), peak_flops(mesh))
             pending: tuple[int, Any] | None = None
@@ -94,7 +95,7 @@ def train(
                     pending = None
                 if save:
                     log.sync()
-                    checkpoints.save(state, provenance(exp, corpus, n, recorder.seen))
+                    checkpoints.save(state, provenance(exp, versions, corpus, n, recorder.seen))
                 if ask and evaluate is not None:
                     log.write_evaluation(n, evaluate(state.params, mesh, n))
                 if save or ask:
@@ -141,19 +142,27 @@ def data_identity(corpus: Corpus) -> dict[str, str]:
     return {"corpus_digest": corpus.digest, "tokenizer_digest": corpus.manifest["tokenizer_digest"]}
 
 
-def provenance(exp: Experiment, corpus: Corpus, step: int, seen: np.ndarray) -> dict[str, Any]:
+def provenance(exp: Experiment, versions: dict[str, Any], corpus: Corpus, step: int, seen: np.ndarray) -> dict[str, Any]:
     """What goes into a checkpoint beside the arrays: the data, how far it was read, and what it was trained with."""
     return {
         **data_identity(corpus),
         "next_row": step * exp.batch_size,
         "tokens_seen": dict(zip(corpus.languages, seen.tolist(), strict=True)),
         "experiment": asdict(exp),
-        "environment": environment(),
+        "environment": versions,
     }
 
 
 def compile_and_announce(
-    exp: Experiment, run: Path, abstract: State, mesh: Mesh, corpus: Corpus, stream: Stream, console: Console, build: Build
+    exp: Experiment,
+    run: Path,
+    versions: dict[str, Any],
+    abstract: State,
+    mesh: Mesh,
+    corpus: Corpus,
+    stream: Stream,
+    console: Console,
+    build: Build,
 ) -> Callable[[State, Batch], tuple[State, dict[str, jax.Array]]]:
     """Compiles the step, prints what it needs, and notes machine and mixture in the run folder."""
     begun = time.perf_counter()
@@ -172,7 +181,7 @@ def compile_and_announce(
             "temporaries": memory.temp_size_in_bytes,
         },
     }
-    write_json(run / "environment.json", {**environment(), **facts})
+    write_json(run / "environment.json", {**versions, **facts})
     write_json(run / "mixture.json", mixture_record(corpus, stream))
     held, working = memory.argument_size_in_bytes / 2**20, memory.temp_size_in_bytes / 2**20
     shape = " × ".join(f"{axis} {size}" for axis, size in mesh.shape.items())

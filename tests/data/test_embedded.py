@@ -70,15 +70,16 @@ def test_records_are_whole(training: Records, declaration: Records) -> None:
 
 
 def test_fields_are_read_as_the_package_itself_reads_them() -> None:
-    text_format = pytest.importorskip("google.protobuf.text_format")
-    proto = pytest.importorskip("gfmetadata").LanguageProto
+    from gfmetadata import LanguageProto  # it comes with gflanguages, and protobuf with it
+    from google.protobuf import text_format
+
     folder = Path(str(metadata.distribution("gflanguages").locate_file(embedded.GFLANGUAGES_FOLDER)))
     files = [folder / f"{stem}.textproto" for stem in ("cs_Latn", "fr_Latn", "uk_Cyrl", "txo_Toto")]
     texts = [file.read_text(encoding="utf-8") for file in files]
     assert any(r"\'" in text for text in texts) and any(r"\n" in text for text in texts)
     texts.append('id: "x"\nsample_text {\n  styles: "a \\"b\\" \\\\ c\\303\\251\\n\\tc\\\'est"\n}\n')
     for text in texts:
-        fields = text_format.Parse(text, proto()).sample_text.ListFields()
+        fields = text_format.Parse(text, LanguageProto()).sample_text.ListFields()
         assert embedded.sample_text(text) == {field.name: value for field, value in fields}
 
 

@@ -143,3 +143,12 @@ def test_signals_are_in_the_index(tmp_path: Path, corpus_folder: Path) -> None:
     first, second = pq.read_table(tmp_path / "c" / "index" / "ces_Latn-00000.parquet").to_pylist()
     assert {name: first[name] for name in known} == known | {"registers": [("IN", 0.5)]}
     assert not any(second[name] for name in known) and second["quality"] is None
+
+
+def test_links_in_a_glob_are_files(tmp_path: Path) -> None:
+    """Collections are often laid out with links; a link to a folder is none."""
+    (tmp_path / "a.jsonl").write_text('{"text":"a","lang":"cs"}')
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "a.jsonl")
+    (tmp_path / "c.jsonl").symlink_to(tmp_path / "folder")
+    assert [Path(path).name for path in expand([str(tmp_path / "*.jsonl")])] == ["a.jsonl", "b.jsonl"]
