@@ -18,6 +18,18 @@ def get_config(arg: str = "") -> ConfigDict:
     c.data.mixture.alpha = 0.5  # a language's share of tokens ∝ (its tokens in the corpus) ** alpha; 1: as they come, 0: all alike
     c.data.mixture.weights = ""  # explicit shares instead, "ces_Latn:2, mlt_Latn:1"; languages not named are left out
 
+    c.clean = ConfigDict()  # what `varietas prepare --config` does to text; training asks nothing of it
+    c.clean.opt_outs = True  # leave out what robots.txt or a reservation of rights (TDM) on the page excludes
+    c.clean.verdicts = False  # leave out what the collection itself marks as not to be kept (HPLT's `filter`)
+    c.clean.unicode = False  # NFC, mojibake undone, line ends as \n, no control characters
+    c.clean.language = False  # leave out texts that are surely in another language than their label says
+    c.clean.min_chars = 0  # leave out texts with fewer characters
+    c.clean.rules = False  # leave out texts that are odd by Gopher's rules and for their language (data/clean.py: RULES)
+    c.clean.pii = "keep"  # e-mail addresses, phone, bank and personal numbers: keep, mask, drop (the whole text)
+    c.clean.duplicates = "keep"  # keep, exact (one of each), near (MinHash: also one of those that are nearly the same)
+    c.clean.overlap = False  # leave out texts that share 13 words in a row with text that evaluates
+    c.clean.overlap_text = ""  # files of such text, as --input takes them, besides what `evaluate` uses; set apart by spaces
+
     c.model = ConfigDict()
     c.model.vocab_size = 4096  # V, pieces; at least the tokenizer's
     c.model.n_layers = 4  # R

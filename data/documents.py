@@ -8,9 +8,10 @@ signals, under one name each and with one meaning, for mixtures to choose by.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
-from varietas.data.languages import canonical
+from varietas.data.languages import LANGUAGES, canonical
 
 LARGEST = 64 << 20  # bytes of one record: what is longer is no document, and would not fit in memory many times
 
@@ -26,6 +27,8 @@ class Document:
     source: str = ""
     license: str = ""
     signals: Mapping[str, Any] = field(default_factory=dict)
+    file: str = field(default="", compare=False)  # where it was read
+    line: int = field(default=0, compare=False)  # from 1; of a Parquet file or a WARC file, the number of the record
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,10 @@ class Reject:
     """A record that is no document."""
 
     file: str
-    line: int  # from 1; of a Parquet file or a WARC file, the number of the record
+    line: int  # as Document's
     reason: str
     sample: str  # the beginning of the record
+    lang: str = ""  # "" where it was not read so far
 
 
 SIGNALS = {
@@ -46,6 +50,8 @@ SIGNALS = {
     "registers": "code -> float, 0 to 1: HPLT's web registers",
     "cluster_size": "int: how many near duplicates this document stands for",
     "filter": "str: HPLT's verdict, `keep` or the rule that was broken",
+    "opt_out": "bool: whether the page reserves its rights against text and data mining",
+    "lang_checked": "bool: whether our identifier confirms the language; where it cannot tell, the label is the source's own word",
     "crawl": "str: the crawl or collection it was found in",
     "timestamp": "str, ISO 8601: when",
 }
@@ -60,7 +66,8 @@ class NotADocument(ValueError):
     """A record cannot be used; the text is the reason, the same for all records like it."""
 
 
-Place = Callable[[int, str, str], Reject]  # makes a Reject of a file: number of the record, reason, sample
+MakeReject = Callable[[int, str, str], Reject]  # of a file: number of the record, reason, sample
+Place = Callable[[], int]  # of what was read last: -1 before the part of the file that is wanted, 0 in it, 1 behind it
 
 
 def utf8(content: bytes) -> str:
@@ -77,7 +84,7 @@ def language_of_path(path: str) -> str:
     return labels[-1] if labels else ""
 
 
-def from_record(record: Any, default_id: str, default_lang: str = "") -> Document:
+def from_record(record: Any, file: str, line: int, default_lang: str = "") -> Document:
     """A document from one record (a dict) of HPLT, FineWeb-2 or plain JSON Lines. Raises NotADocument."""
     if not isinstance(record, dict):
         raise NotADocument("not an object")
@@ -94,7 +101,7 @@ def from_record(record: Any, default_id: str, default_lang: str = "") -> Documen
     if not lang:
         raise NotADocument("no lang")
     known = {
-        "id": _text(record, "id") or default_id,
+        "id": _text(record, "id") or f"{PurePath(file).name}:{line}",
         "url": _text(record, "url", "u"),
         "source": _text(record, "source"),
         "license": _text(record, "license"),
@@ -103,11 +110,14 @@ def from_record(record: Any, default_id: str, default_lang: str = "") -> Documen
     strings = [text, lang, *known.values(), *signals.get("registers", ()), *(value for value in signals.values() if isinstance(value, str))]
     try:
         "".join(strings).encode("utf-8")
-        return Document(lang=canonical(lang), text=text, signals=signals, **known)
+        code = canonical(lang)
     except UnicodeEncodeError:
         raise NotADocument("lone surrogate") from None
     except ValueError:
         raise NotADocument("unusable lang") from None
+    if code not in LANGUAGES and not _LABEL.fullmatch(code):
+        raise NotADocument("unknown lang")
+    return Document(lang=code, text=text, signals=signals, file=file, line=line, **known)
 
 
 def _text(record: dict[str, Any], *names: str) -> str:

@@ -3,6 +3,7 @@
 Only the roots of the complete subtrees so far are held: log2(n) hashes for n documents.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 
 
@@ -11,21 +12,31 @@ class MerkleTree:
 
     def __init__(self) -> None:
         self.size = 0
-        self._peaks: list[bytes] = []  # roots of complete subtrees, largest first
+        self.peaks: list[bytes] = []  # roots of complete subtrees, largest first
 
     def append(self, digest: bytes) -> None:
-        node = sha256(b"\x00" + digest).digest()
-        ones = self.size
+        self._add(sha256(b"\x00" + digest).digest(), 1)
+
+    def extend(self, size: int, peaks: Sequence[bytes]) -> None:
+        """Appends what another tree of `size` documents and these `peaks` holds; `self.size` must be a multiple of its first peak's."""
+        for height in range(size.bit_length() - 1, -1, -1):
+            if size >> height & 1:
+                self._add(peaks[0], 1 << height)
+                peaks = peaks[1:]
+
+    def _add(self, node: bytes, size: int) -> None:
+        """Appends a complete subtree of `size` documents."""
+        ones = self.size // size
         while ones & 1:
-            node = sha256(b"\x01" + self._peaks.pop() + node).digest()
+            node = sha256(b"\x01" + self.peaks.pop() + node).digest()
             ones >>= 1
-        self._peaks.append(node)
-        self.size += 1
+        self.peaks.append(node)
+        self.size += size
 
     def root(self) -> bytes:
-        if not self._peaks:
+        if not self.peaks:
             return sha256(b"").digest()
-        node = self._peaks[-1]
-        for peak in reversed(self._peaks[:-1]):
+        node = self.peaks[-1]
+        for peak in reversed(self.peaks[:-1]):
             node = sha256(b"\x01" + peak + node).digest()
         return node

@@ -1,179 +1,355 @@
-"""Documents in, a corpus folder out (see corpus.py): encode, digest, count, write; all or nothing.
+"""Text in, a corpus folder out (see corpus.py), in three stages that any number of workers can share.
 
-Documents keep the order of the input within their language, so the same input gives the same corpus, digest for digest.
+    1. parts     each part of each input file is read, cleaned and encoded (part.py)
+    2. verdicts  each language: which documents stay (select.py)
+    3. shards    each language, SHARD_DOCUMENTS at a time: tokens and index as they are kept (shard.py)
+
+A stage is a list of tasks; a task writes one thing of its own, whole or not at all, and its content depends on the input alone. So the
+corpus is the same whoever did which task, and after an interruption what is there stays and what is missing is done. All of it lies in
+a folder beside the corpus until the corpus is whole. Documents keep the order of the input within their language.
 """
 
 import hashlib
+import importlib.metadata
 import json
 import os
+import platform
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import sentencepiece as spm
-from array_record.python.array_record_module import ArrayRecordWriter
 
-from varietas.data import tokenizer
+from varietas.data import clean, tokenizer
+from varietas.data.clean import Cleaning
 from varietas.data.corpus import FORMAT, SHARD_DOCUMENTS, corpus_digest, shard_path
-from varietas.data.documents import SIGNALS, Document, Reject
-from varietas.data.files import new_folder, write_json
-from varietas.data.merkle import MerkleTree
+from varietas.data.documents import Document, Reject
+from varietas.data.files import new_folder, write_atomically, write_json
+from varietas.data.part import id_type, too_many_rejects, write_part
+from varietas.data.read import expand, read
+from varietas.data.select import REASONS, select
+from varietas.data.shard import rejected, tree_of, write_shard
 
-BATCH_DOCUMENTS = 1024
-SIGNAL_TYPES = {
-    **dict.fromkeys(("quality", "lang_score"), pa.float32()),
-    "robots": pa.bool_(),
-    "pii": pa.list_(pa.list_(pa.uint32())),
-    "registers": pa.map_(pa.string(), pa.float32()),
-    "cluster_size": pa.uint32(),
-    **dict.fromkeys(("filter", "crawl", "timestamp"), pa.string()),
-}
-INDEX = pa.schema(
-    [
-        ("digest", pa.binary(32)),  # SHA-256 of the text
-        *((name, pa.string()) for name in ("id", "source", "url", "license")),
-        *((name, pa.uint32()) for name in ("bytes", "tokens")),
-        *((name, SIGNAL_TYPES[name]) for name in SIGNALS),  # null where not known
-    ]
-)
+PART_BYTES = 8 << 20  # of an input file, at the least
+PARTS_OF_A_FILE = 32  # at the most: each reads the file from its beginning, since compressed files cannot be entered in the middle
+VERSIONS = ("sentencepiece", "pyarrow", "numpy", "array_record")  # that what a corpus holds may depend on
+
+Run = Callable[[str, Sequence[str], Callable[[str], None]], None]  # name of a stage, its tasks, what does one: does them all
+
+
+@dataclass(frozen=True)
+class Part:
+    """Bytes `begin` to `end` of a file; the last part of a file has no end."""
+
+    file: str
+    stamp: str  # changes when the file does
+    begin: int
+    end: int | None
+
+    @property
+    def name(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that the tasks need to know, as plan.json in the working folder."""
+
+    parts: tuple[Part, ...]
+    cleaning: Cleaning
+    max_rejects: int | None
+    tokenizer_digest: str
+    versions: dict[str, str]
 
 
 def prepare(
-    records: Iterable[Document | Reject], model: bytes, out: Path, progress: Callable[[int], None] = lambda n_bytes: None
+    files: Sequence[str],
+    model: bytes,
+    out: Path,
+    cleaning: Cleaning,
+    run: Run,
+    max_rejects: int | None = None,
+    part_bytes: int = PART_BYTES,
 ) -> dict[str, Any]:
-    """Writes the corpus to `out`, which must not exist, and returns its manifest. `progress` is told the bytes of text done.
+    """Prepares files (see read.expand) and returns the corpus's manifest; `run` does the tasks of each stage (see engine.py).
 
-    Raises ValueError if `out` exists or not one record is usable, OSError if the disk is full.
+    Goes on where an earlier call with the same `out` ended. Raises ValueError if `out` exists, if the call before had other settings,
+    if not one record is usable or too many are not, and OSError if the disk is full.
     """
+    plan = Plan(_parts(files, part_bytes), cleaning, max_rejects, hashlib.sha256(model).hexdigest(), _versions())
+    work = begin(out, plan, model)
+    run("parts", [part.name for part in plan.parts if not (work / "parts" / part.name).exists()], partial(do_part, work))
+    return finish(work, out, plan, run)
+
+
+def prepare_documents(records: Iterable[Document | Reject], model: bytes, out: Path) -> dict[str, Any]:
+    """Prepares records that are in memory, as one part, all or nothing. Raises as `prepare` does."""
+    plan = Plan((Part("", "", 0, None),), Cleaning(opt_outs=False), None, hashlib.sha256(model).hexdigest(), _versions())
+    work = begin(out, plan, model)
+    try:
+        write_part(records, work / "parts" / plan.parts[0].name, tokenizer.load(model), plan.cleaning, np.zeros(0, np.uint64))
+        return finish(work, out, plan, one_by_one)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def one_by_one(stage: str, tasks: Sequence[str], do: Callable[[str], None]) -> None:
+    """A `Run` in this process."""
+    for task in tasks:
+        do(task)
+
+
+def working_folder(out: Path) -> Path:
+    """Where the corpus is while it is made."""
+    return out.with_name(f".{out.name}.preparing")
+
+
+def begin(out: Path, plan: Plan, model: bytes) -> Path:
+    """Makes the working folder, or takes over what an earlier call left in it."""
     if out.exists():
         raise ValueError(f"--out {out} exists; name a new folder or remove it")
-    processor = tokenizer.load(model)
+    tokenizer.load(model)
+    work = working_folder(out)
+    if (work / "plan.json").exists():
+        before = json.loads((work / "plan.json").read_text("utf-8"))
+        now = json.loads(json.dumps(asdict(plan)))
+        for name in ("cleaning", "tokenizer_digest", "versions"):
+            if before.get(name) != now[name]:
+                raise ValueError(
+                    f"{out} was begun with another {name.replace('_', ' ')} ({before.get(name)}; now {now[name]});"
+                    f" go on with that, name another --out, or remove {work}"
+                )
+    (work / "parts").mkdir(parents=True, exist_ok=True)
+    wanted = {part.name for part in plan.parts}
+    made = {path.name for path in (work / "parts").iterdir()}
+    if made != wanted:  # verdicts and shards were of other parts
+        for stale in ("verdicts", "shards"):
+            shutil.rmtree(work / stale, ignore_errors=True)
+        for name in made - wanted:
+            shutil.rmtree(work / "parts" / name)
+    write_atomically(work / "tokenizer.model", model)
+    write_json(work / "plan.json", asdict(plan))
+    for kept in (load_plan, _processor, _held_out):
+        kept.cache_clear()
+    return work
+
+
+def changed_inputs(out: Path, files: Sequence[str]) -> list[str]:
+    """Files that are not what they were when an earlier, unfinished call read them."""
+    try:
+        before = load_plan(working_folder(out))
+    except OSError:
+        return []
+    stamps = {part.file: part.stamp for part in before.parts}
+    return [file for file in files if file in stamps and stamps[file] != _stamp(file)[1]]
+
+
+def bytes_of(out: Path, name: str) -> int:
+    """Of its input file, a part's."""
+    part = next(part for part in load_plan(working_folder(out)).parts if part.name == name)
+    return (_stamp(part.file)[0] if part.end is None else part.end) - part.begin
+
+
+@lru_cache(maxsize=1)
+def load_plan(work: Path) -> Plan:
+    content = json.loads((work / "plan.json").read_text("utf-8"))
+    parts = tuple(Part(**part) for part in content.pop("parts"))
+    return Plan(parts=parts, cleaning=Cleaning(**content.pop("cleaning")), **content)
+
+
+def _parts(files: Sequence[str], part_bytes: int) -> tuple[Part, ...]:
+    parts = []
+    for file in files:
+        size, stamp = _stamp(file)
+        n = max(1, min(PARTS_OF_A_FILE, size // part_bytes))
+        bounds = [size * k // n for k in range(n)]
+        parts += [Part(file, stamp, begin, end) for begin, end in zip(bounds, [*bounds[1:], None], strict=True)]
+    return tuple(parts)
+
+
+def _stamp(file: str) -> tuple[int, str]:
+    """Size of a file, and what tells it from another of its name."""
+    system, path = fsspec.core.url_to_fs(file)
+    facts = system.info(path)
+    when = next((facts[name] for name in ("ETag", "etag", "mtime", "LastModified", "last_modified") if facts.get(name)), "")
+    return int(facts["size"] or 0), f"{facts['size']} {when}"
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in VERSIONS}}
+
+
+@lru_cache(maxsize=1)
+def _processor(work: Path) -> spm.SentencePieceProcessor:
+    return tokenizer.load(work / "tokenizer.model")
+
+
+@lru_cache(maxsize=1)
+def _held_out(work: Path) -> np.ndarray:
+    cleaning = load_plan(work).cleaning
+    if not cleaning.overlap:
+        return np.zeros(0, np.uint64)
+    from varietas.data.default import parallel_documents
+
+    files = expand(cleaning.overlap_text.split()) if cleaning.overlap_text else []
+    texts = [document.text for document in parallel_documents()]
+    return clean.held_out(texts + [record.text for file in files for record in read(file) if isinstance(record, Document)])
+
+
+def do_part(work: Path, name: str) -> None:
+    """Stage 1, a task."""
+    plan = load_plan(work)
+    part = next(part for part in plan.parts if part.name == name)
+    records = read(part.file, part.begin, np.inf if part.end is None else part.end)
+    write_part(records, work / "parts" / name, _processor(work), plan.cleaning, _held_out(work), plan.max_rejects)
+    if _stamp(part.file)[1] != part.stamp:
+        shutil.rmtree(work / "parts" / name)
+        raise OSError(f"{part.file} changed while it was read; run the same command again when it is at rest")
+
+
+def do_verdicts(work: Path, code: str) -> None:
+    """Stage 2, a task."""
+    plan = load_plan(work)
+    select(code, _with(work, plan, code), plan.cleaning, work / "verdicts" / code)
+
+
+def do_shard(work: Path, name: str) -> None:
+    """Stage 3, a task."""
+    code, number = name.rsplit("-", 1)
+    begin = int(number) * SHARD_DOCUMENTS
+    verdict = np.fromfile(work / "verdicts" / code, np.uint8)
+    write_shard(code, _with(work, load_plan(work), code), verdict, begin, begin + SHARD_DOCUMENTS, _processor(work), work / "shards" / name)
+
+
+def _with(work: Path, plan: Plan, code: str) -> list[Path]:
+    """The parts that hold documents of a language."""
+    return [path for part in plan.parts if (path := work / "parts" / part.name) and (path / f"{code}.ids").exists()]
+
+
+def finish(work: Path, out: Path, plan: Plan, run: Run) -> dict[str, Any]:
+    """Stages 2 and 3, and the corpus in its place."""
+    facts = [json.loads((work / "parts" / part.name / "part.json").read_text("utf-8")) for part in plan.parts]
+    _check_rejects(work, plan, facts)
+    languages = sorted({code for fact in facts for code in fact["documents"]})
+    run("verdicts", [code for code in languages if not (work / "verdicts" / code).exists()], partial(do_verdicts, work))
+    verdicts = {code: np.fromfile(work / "verdicts" / code, np.uint8) for code in languages}
+    shards = {code: _shards(code, int((verdict == 0).sum())) for code, verdict in verdicts.items() if (verdict == 0).any()}
+    counts = _counts(facts, verdicts)
+    if not shards:
+        total = sum(counts.values(), Counter[str]())
+        reasons = ", ".join(f"{reason}: {n}" for reason, n in total.most_common(3)) or "the input is empty"
+        shutil.rmtree(work)
+        raise ValueError(f"no usable document in the input ({reasons}); nothing was written")
+    tasks = [name for names in shards.values() for name in names]
+    run("shards", [name for name in tasks if not (work / "shards" / name).exists()], partial(do_shard, work))
     with new_folder(out) as folder:
-        (folder / "tokenizer.model").write_bytes(model)
-        dtype = np.dtype("<u2" if processor.get_piece_size() <= 1 << 16 else "<u4")
-        rejected: Counter[str] = Counter()
-        with (folder / "rejects.jsonl").open("w", encoding="utf-8") as rejects:
-            writers: dict[str, _LanguageWriter] = {}
-            documents = _documents(records, rejects, rejected)
-            while batch := list(islice(documents, BATCH_DOCUMENTS)):
-                encoded = processor.encode([d.text for d in batch], add_bos=True, add_eos=True, num_threads=os.cpu_count() or 1)
-                for document, ids in zip(batch, encoded, strict=True):
-                    if document.lang not in writers:
-                        writers[document.lang] = _LanguageWriter(folder, document.lang, processor.get_piece_size(), dtype)
-                    progress(writers[document.lang].add(document, np.array(ids, dtype)))
-        if not writers:
-            reasons = ", ".join(f"{reason}: {n}" for reason, n in rejected.most_common(3)) or "the input is empty"
-            raise ValueError(f"no usable document in the input ({reasons}); nothing was written")
-        languages = {code: writers[code].close() for code in sorted(writers)}
-        np.save(folder / "unigrams.npy", np.stack([writers[code].unigrams for code in languages]))
-        manifest = _manifest(languages, rejected, processor, hashlib.sha256(model).hexdigest(), dtype)
+        manifest = _manifest(work, plan, shards, counts, facts)
+        _write_rejects(work, plan, verdicts, folder / "rejects.jsonl")
+        shutil.copy(work / "tokenizer.model", folder)
+        _join(work, shards, folder)
         write_json(folder / "manifest.json", manifest)
+    shutil.rmtree(work)
     return manifest
 
 
-def _documents(records: Iterable[Document | Reject], rejects: Any, rejected: Counter[str]) -> Iterator[Document]:
-    for record in records:
-        if isinstance(record, Document):
-            yield record
-        else:
-            rejected[record.reason] += 1
-            rejects.write(json.dumps(record.__dict__, ensure_ascii=False) + "\n")
+def _check_rejects(work: Path, plan: Plan, facts: Sequence[dict[str, Any]]) -> None:
+    """The parts of a file together may hold too many records that cannot be read, though each alone does not."""
+    unread: Counter[str] = Counter()
+    for part, fact in zip(plan.parts, facts, strict=True):
+        unread[part.file] += fact["unread"]
+    for file, n in unread.items():
+        if plan.max_rejects is not None and n > plan.max_rejects:
+            names = [part.name for part in plan.parts if part.file == file]
+            lines = (json.loads(line) for name in names for line in (work / "parts" / name / "rejects.jsonl").open(encoding="utf-8"))
+            raise too_many_rejects([Reject(**line) for line in lines if not line["lang"]], plan.max_rejects)
+
+
+def _shards(code: str, n_documents: int) -> list[str]:
+    return [f"{code}-{number:05d}" for number in range(-(-n_documents // SHARD_DOCUMENTS))]
+
+
+def _counts(facts: Sequence[dict[str, Any]], verdicts: dict[str, np.ndarray]) -> dict[str, Counter[str]]:
+    """Language ("" where it was not read) to reason to how many records were rejected for it."""
+    counts: dict[str, Counter[str]] = {}
+    for fact in facts:
+        for code, reasons in fact["rejected"].items():
+            counts.setdefault(code, Counter()).update(reasons)
+    for code, verdict in verdicts.items():
+        found = np.bincount(verdict, minlength=len(REASONS))
+        counts.setdefault(code, Counter()).update({REASONS[k]: int(found[k]) for k in range(1, len(REASONS)) if found[k]})
+    return {code: reasons for code, reasons in sorted(counts.items()) if reasons}
 
 
 def _manifest(
-    languages: dict[str, dict[str, Any]],
-    rejected: Counter[str],
-    processor: spm.SentencePieceProcessor,
-    tokenizer_digest: str,
-    dtype: np.dtype,
+    work: Path, plan: Plan, shards: dict[str, list[str]], counts: dict[str, Counter[str]], facts: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
+    languages = {}
+    for code, names in shards.items():
+        folders = [work / "shards" / name for name in names]
+        of_shards = [json.loads((folder / "shard.json").read_text("utf-8")) for folder in folders]
+        languages[code] = {field: sum(shard[field] for shard in of_shards) for field in ("documents", "tokens", "bytes")}
+        languages[code]["root"] = tree_of(folders).root().hex()
     total = {field: sum(language[field] for language in languages.values()) for field in ("documents", "tokens", "bytes")}
+    rejected = sum(counts.values(), Counter[str]())
+    changed = sum((Counter(fact["changed"]) for fact in facts), Counter[str]())
+    processor = _processor(work)
     return {
         "format": FORMAT,
-        "digest": corpus_digest(tokenizer_digest, languages),
+        "digest": corpus_digest(plan.tokenizer_digest, languages),
         **total,
-        "records_read": total["documents"] + sum(rejected.values()),
+        "records_read": sum(fact["records_read"] for fact in facts),
         "rejected": dict(sorted(rejected.items())),
-        "tokenizer_digest": tokenizer_digest,
+        "rejected_by_language": {code: dict(sorted(reasons.items())) for code, reasons in counts.items()},
+        "changed": dict(sorted(changed.items())),
+        "cleaning": asdict(plan.cleaning),
+        "tokenizer_digest": plan.tokenizer_digest,
         "vocab_size": processor.get_piece_size(),
         "pad_id": max(processor.pad_id(), 0),
-        "dtype": dtype.str,
+        "dtype": id_type(processor).str,
+        "versions": plan.versions,
         "languages": languages,
     }
 
 
-class _LanguageWriter:
-    """The open shard, index and lengths of one language, and its running counts."""
-
-    def __init__(self, folder: Path, code: str, vocab_size: int, dtype: np.dtype):
-        for name in ("tokens", "lengths", "index"):
-            (folder / name).mkdir(exist_ok=True)
-        self._folder, self._code, self._dtype = folder, code, dtype
-        self._lengths = (folder / "lengths" / f"{code}.u32").open("wb")
-        self._tree = MerkleTree()
-        self._rows: list[tuple] = []
-        self._shard: ArrayRecordWriter | None = None
-        self._index: pq.ParquetWriter | None = None
-        self.unigrams = np.zeros(vocab_size, np.int64)
-        self.documents = self.tokens = self.bytes = 0
-
-    def add(self, document: Document, ids: np.ndarray) -> int:
-        """Writes a document and returns the bytes of its text."""
-        if self.documents % SHARD_DOCUMENTS == 0:
-            self._next_shard()
-        assert self._shard is not None
-        text = document.text.encode()
-        digest = hashlib.sha256(text).digest()
-        with _disk_errors():
-            self._shard.write(ids.tobytes())
-        self._lengths.write(np.array(len(ids), "<u4").tobytes())
-        self._tree.append(digest)
-        signals = (document.signals.get(name) for name in SIGNALS)
-        self._rows.append((digest, document.id, document.source, document.url, document.license, len(text), len(ids), *signals))
-        if len(self._rows) == BATCH_DOCUMENTS:
-            self._write_rows()
-        np.add.at(self.unigrams, ids, 1)
-        self.documents += 1
-        self.tokens += len(ids)
-        self.bytes += len(text)
-        return len(text)
-
-    def close(self) -> dict[str, Any]:
-        """Closes the files; returns the language's entry in the manifest."""
-        self._close_shard()
-        self._lengths.close()
-        return {"documents": self.documents, "tokens": self.tokens, "bytes": self.bytes, "root": self._tree.root().hex()}
-
-    def _next_shard(self) -> None:
-        self._close_shard()
-        number = self.documents // SHARD_DOCUMENTS
-        self._shard = ArrayRecordWriter(str(shard_path(self._folder, self._code, number)), "group_size:1")
-        self._index = pq.ParquetWriter(self._folder / "index" / f"{self._code}-{number:05d}.parquet", INDEX, compression="zstd")
-
-    def _write_rows(self) -> None:
-        if self._rows and self._index is not None:
-            columns = [pa.array(column, field.type) for column, field in zip(zip(*self._rows, strict=True), INDEX, strict=True)]
-            self._index.write_table(pa.Table.from_arrays(columns, schema=INDEX))
-            self._rows.clear()
-
-    def _close_shard(self) -> None:
-        self._write_rows()
-        if self._shard is not None and self._index is not None:
-            with _disk_errors():
-                self._shard.close()
-            self._index.close()
+def _write_rejects(work: Path, plan: Plan, verdicts: dict[str, np.ndarray], out: Path) -> None:
+    """All rejects, part by part: those of the first stage, then those of the second."""
+    at = dict.fromkeys(verdicts, 0)
+    with out.open("wb") as rejects:
+        for part in plan.parts:
+            folder = work / "parts" / part.name
+            with (folder / "rejects.jsonl").open("rb") as first:
+                shutil.copyfileobj(first, rejects)
+            for code, n in json.loads((folder / "part.json").read_text("utf-8"))["documents"].items():
+                mine = verdicts[code][at[code] : at[code] + n]
+                at[code] += n
+                for reject in rejected(code, folder, mine, _processor(work)):
+                    rejects.write((json.dumps(reject.__dict__, ensure_ascii=False) + "\n").encode())
 
 
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    """ArrayRecord's RuntimeError as the OSError that it is."""
+def _join(work: Path, shards: dict[str, list[str]], corpus: Path) -> None:
+    """The shards' files under the names that corpus.py knows; linked, so that nothing is lost if this is interrupted."""
+    for name in ("tokens", "lengths", "index"):
+        (corpus / name).mkdir()
+    unigrams = []
+    for code, names in shards.items():
+        folders = [work / "shards" / name for name in names]
+        for number, (name, folder) in enumerate(zip(names, folders, strict=True)):
+            _link(folder / "tokens.array_record", shard_path(corpus, code, number))
+            _link(folder / "index.parquet", corpus / "index" / f"{name}.parquet")
+        with (corpus / "lengths" / f"{code}.u32").open("wb") as lengths:
+            lengths.writelines((folder / "lengths.u32").read_bytes() for folder in folders)
+        unigrams.append(sum(np.load(folder / "unigrams.npy") for folder in folders))
+    np.save(corpus / "unigrams.npy", np.stack(unigrams))
+
+
+def _link(file: Path, to: Path) -> None:
     try:
-        yield
-    except RuntimeError as error:
-        raise OSError(str(error).split(";")[0]) from None
+        os.link(file, to)
+    except OSError:  # a file system without links
+        shutil.copy(file, to)

@@ -7,6 +7,7 @@ silence: each record comes out as a Document or as a Reject that says where it s
 import gzip
 import io
 import json
+import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from varietas.data.documents import LARGEST, Document, NotADocument, Place, Reject, from_record, language_of_path, utf8
+from varietas.data.documents import LARGEST, Document, MakeReject, NotADocument, Place, Reject, from_record, language_of_path, utf8
 
 SAMPLE = 200  # characters of a reject that are kept
 PARQUET_ROWS = 256  # read at a time
@@ -29,9 +30,10 @@ ZSTD = {b"\x28\xb5\x2f\xfd", *(bytes([n]) + b"\x2a\x4d\x18" for n in range(0x50,
 DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError)  # what decompression raises
 
 
-def read(path: str) -> Iterator[Document | Reject]:
+def read(path: str, begin: int = 0, end: float = math.inf) -> Iterator[Document | Reject]:
     """The documents of a file, and what is none. A damaged file ends with a Reject.
 
+    Of a part of a file, those that are complete when `begin` to `end` bytes of it have been read: what lies before is passed over.
     Raises OSError if the file cannot be opened, ModuleNotFoundError if its format or protocol needs a package that is not there.
     """
     lang = language_of_path(path)
@@ -40,25 +42,32 @@ def read(path: str) -> Iterator[Document | Reject]:
         return Reject(path, number, reason, sample[:SAMPLE])
 
     with cast(BinaryIO, fsspec.open(path, "rb").open() if "://" in path else open(path, "rb")) as raw:
+
+        def place() -> int:
+            """-1 before the part, 0 in it, 1 behind it."""
+            at = raw.tell()
+            return (at >= end) - (at < begin)
+
         magic = raw.read(4)
         raw.seek(0)
         if magic == PARQUET:
-            yield from _parquet(raw, Path(path).name, lang, reject)
+            yield from _parquet(raw, path, lang, reject, begin, end)
             return
         stream = _decompressed(raw, magic)
         try:
             head = stream.peek(len(WARC))[: len(WARC)]
         except DAMAGE as error:
-            yield reject(1, "damaged compression", str(error))
+            if begin == 0:
+                yield reject(1, "damaged compression", str(error))
             return
         if head == WARC:
             from varietas.data.warc import read_warc
 
-            yield from read_warc(stream, lang, reject)
+            yield from read_warc(stream, path, lang, reject, place)
         elif ".txt" in Path(path).suffixes:
-            yield from _plain(stream, Path(path).name, lang, reject)
+            yield from _plain(stream, path, lang, reject, place)
         else:
-            yield from _json_lines(stream, Path(path).name, lang, reject)
+            yield from _json_lines(stream, path, lang, reject, place)
 
 
 def _decompressed(raw: BinaryIO, magic: bytes) -> io.BufferedReader:
@@ -101,29 +110,32 @@ class _Zstandard(io.RawIOBase):
         return n
 
 
-def _lines(stream: IO[bytes], reject: Place) -> Iterator[tuple[int, bytes | Reject]]:
-    """Each line with its number, from 1; a Reject for one that is too long, and at last for damage."""
+def _lines(stream: IO[bytes], reject: MakeReject, place: Place) -> Iterator[tuple[int, bytes | Reject]]:
+    """Each line of the part with its number, from 1; a Reject for one that is too long, and at last for damage."""
     number = 1
     try:
         while line := stream.readline(LARGEST + 1):
-            if len(line) > LARGEST:
-                yield number, reject(number, f"longer than {LARGEST >> 20} MiB", line[:SAMPLE].decode("utf-8", "replace"))
-                while line and not line.endswith(b"\n"):
-                    line = stream.readline(1 << 20)
-            else:
-                yield number, line
+            long, start = len(line) > LARGEST, line
+            while long and line and not line.endswith(b"\n"):
+                line = stream.readline(1 << 20)
+            if (where := place()) > 0:
+                return
+            if where == 0:
+                too_long = f"longer than {LARGEST >> 20} MiB"
+                yield number, reject(number, too_long, start[:SAMPLE].decode("utf-8", "replace")) if long else start
             number += 1
     except DAMAGE as error:
-        yield number, reject(number, "damaged compression", str(error))
+        if place() == 0:
+            yield number, reject(number, "damaged compression", str(error))
 
 
-def _json_lines(stream: IO[bytes], name: str, lang: str, reject: Place) -> Iterator[Document | Reject]:
-    for number, line in _lines(stream, reject):
+def _json_lines(stream: IO[bytes], file: str, lang: str, reject: MakeReject, place: Place) -> Iterator[Document | Reject]:
+    for number, line in _lines(stream, reject, place):
         if isinstance(line, Reject):
             yield line
         elif line.strip():
             try:
-                yield from_record(_parsed(line), f"{name}:{number}", lang)
+                yield from_record(_parsed(line), file, number, lang)
             except NotADocument as error:
                 yield reject(number, str(error), line[:SAMPLE].decode("utf-8", "replace"))
 
@@ -136,11 +148,19 @@ def _parsed(line: bytes) -> Any:
         raise NotADocument("invalid JSON") from None
 
 
-def _plain(stream: IO[bytes], name: str, lang: str, reject: Place) -> Iterator[Document | Reject]:
+def _plain(stream: IO[bytes], file: str, lang: str, reject: MakeReject, place: Place) -> Iterator[Document | Reject]:
     """Documents are set apart by empty lines, as in CC-100. The language is that of the file's path."""
+    for record in _paragraphs(stream, file, lang, reject):
+        if (where := place()) > 0:
+            return
+        if where == 0:
+            yield record
+
+
+def _paragraphs(stream: IO[bytes], file: str, lang: str, reject: MakeReject) -> Iterator[Document | Reject]:
     held: list[bytes] = []
     begun, size = 1, 0
-    for number, line in _lines(stream, reject):
+    for number, line in _lines(stream, reject, lambda: 0):
         if isinstance(line, Reject):
             yield line
             continue
@@ -149,38 +169,48 @@ def _plain(stream: IO[bytes], name: str, lang: str, reject: Place) -> Iterator[D
             held.append(line)
             size += len(line)
         elif not line.strip() and held:
-            yield _paragraphs(held, size, begun, name, lang, reject)
+            yield _paragraph(held, size, begun, file, lang, reject)
             held, size = [], 0
     if held:
-        yield _paragraphs(held, size, begun, name, lang, reject)
+        yield _paragraph(held, size, begun, file, lang, reject)
 
 
-def _paragraphs(lines: list[bytes], size: int, number: int, name: str, lang: str, reject: Place) -> Document | Reject:
+def _paragraph(lines: list[bytes], size: int, number: int, file: str, lang: str, reject: MakeReject) -> Document | Reject:
     try:
         if size > LARGEST:
             raise NotADocument(f"longer than {LARGEST >> 20} MiB")
         text = utf8(b"".join(lines)).removeprefix(MARK).replace("\r\n", "\n").rstrip("\n")
-        return from_record({"text": text}, f"{name}:{number}", lang)
+        return from_record({"text": text}, file, number, lang)
     except NotADocument as error:
         return reject(number, str(error), lines[0][:SAMPLE].decode("utf-8", "replace"))
 
 
-def _parquet(raw: BinaryIO, name: str, lang: str, reject: Place) -> Iterator[Document | Reject]:
-    number = 0
+def _parquet(raw: BinaryIO, file: str, lang: str, reject: MakeReject, begin: int, end: float) -> Iterator[Document | Reject]:
+    """Of a part, the row groups whose middle lies in it: rows take equal parts of the file."""
+    number, table = 0, None
     try:
-        for batch in pq.ParquetFile(raw).iter_batches(PARQUET_ROWS):
-            for record in batch.to_pylist():
-                number += 1
-                try:
-                    yield from_record(record, f"{name}:{number}", lang)
-                except NotADocument as error:
-                    yield reject(number, str(error), str(record.get("text")))
+        table = pq.ParquetFile(raw)
+        raw.seek(0, io.SEEK_END)
+        bytes_a_row = raw.tell() / max(1, table.metadata.num_rows)
+        for group in range(table.num_row_groups):
+            n_rows = table.metadata.row_group(group).num_rows
+            if not begin <= (number + n_rows / 2) * bytes_a_row < end:
+                number += n_rows
+                continue
+            for batch in table.iter_batches(PARQUET_ROWS, [group]):
+                for record in batch.to_pylist():
+                    number += 1
+                    try:
+                        yield from_record(record, file, number, lang)
+                    except NotADocument as error:
+                        yield reject(number, str(error), str(record.get("text")))
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        yield reject(number + 1, "damaged Parquet", " ".join(str(error).split()))
+        if table or begin == 0:
+            yield reject(number + 1, "damaged Parquet", " ".join(str(error).split()))
 
 
 def expand(patterns: list[str]) -> list[str]:
-    """Files that paths, globs and URLs (with globs) name, in the order given, those of a glob sorted.
+    """Files that paths, globs and URLs (with globs) name, each once, in the order given, those of a glob sorted.
 
     Raises ValueError if one names none.
     """
@@ -194,7 +224,7 @@ def expand(patterns: list[str]) -> list[str]:
         if not found:
             raise ValueError(f"--input {pattern}: no such file; give files or a quoted glob, as in 'texts/*.jsonl.zst'")
         files += [system.unstrip_protocol(name) if remote else name for name in found]
-    return files
+    return list(dict.fromkeys(files))
 
 
 def _files(system: Any, pattern: str) -> Iterator[str]:

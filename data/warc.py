@@ -6,12 +6,12 @@ from typing import IO, Any
 
 from zstandard import ZstdError
 
-from varietas.data.documents import LARGEST, Document, NotADocument, Place, Reject, from_record, utf8
+from varietas.data.documents import LARGEST, Document, MakeReject, NotADocument, Place, Reject, from_record, utf8
 
 PAGES = ("text/html", "application/xhtml+xml")
 
 
-def read_warc(stream: IO[bytes], lang: str, reject: Place) -> Iterator[Document | Reject]:
+def read_warc(stream: IO[bytes], file: str, lang: str, reject: MakeReject, place: Place) -> Iterator[Document | Reject]:
     """Documents of WET's `conversion` records, and of WARC's `response` records that are pages; other records are passed over.
 
     The text of a page is what trafilatura takes for its main text. The language is the first that Common Crawl identified
@@ -31,6 +31,10 @@ def read_warc(stream: IO[bytes], lang: str, reject: Place) -> Iterator[Document 
             if record is None:
                 stream.read(1)  # warcio takes a stream that breaks off for one that ends
                 return
+            if (where := place()) > 0:
+                return
+            if where < 0:
+                continue
             kind, headers = record.rec_type, record.rec_headers
             if kind == "conversion":
                 text = utf8(_content(record))
@@ -42,7 +46,8 @@ def read_warc(stream: IO[bytes], lang: str, reject: Place) -> Iterator[Document 
             yield reject(number, str(error), str(headers.get_header("WARC-Target-URI")))
             continue
         except (ArchiveLoadFailed, OSError, EOFError, ValueError, zlib.error, ZstdError) as error:
-            yield reject(number, "damaged WARC", " ".join(str(error).split()))
+            if place() == 0:
+                yield reject(number, "damaged WARC", " ".join(str(error).split()))
             return
         identified = headers.get_header("WARC-Identified-Content-Language") or ""
         fields = {
@@ -53,7 +58,7 @@ def read_warc(stream: IO[bytes], lang: str, reject: Place) -> Iterator[Document 
             "ts": headers.get_header("WARC-Date"),
         }
         try:
-            yield from_record(fields, str(number), lang)
+            yield from_record(fields, file, number, lang)
         except NotADocument as error:
             yield reject(number, str(error), f"{fields['url']} {text[:100]}")
 

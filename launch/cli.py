@@ -40,19 +40,36 @@ def tokenizer(args: argparse.Namespace, console: Console) -> int:
 def prepare(args: argparse.Namespace, console: Console) -> int:
     """turn text into a corpus: tokens, an index of documents, digests
 
-    varietas prepare --input 'texts/*.jsonl.zst' --out corpus --tokenizer euro.model
+    varietas prepare --input 'texts/*.jsonl.zst' --out corpus --tokenizer euro.model --config web --config.clean.pii=drop
     """
+    from varietas.data import prepare as prepared
     from varietas.data import tokenizer as tok
-    from varietas.data.prepare import prepare as write_corpus
-    from varietas.launch.show import corpus_table, progress
+    from varietas.data.clean import Cleaning
+    from varietas.data.default import training_documents
+    from varietas.data.engine import local
+    from varietas.data.read import expand
+    from varietas.launch.settings import check, load_config
+    from varietas.launch.show import corpus_table, rejects_table, stage_bars
 
+    config = load_config(args.config, args.fields)
+    check(config)
     tok.load(args.tokenizer)  # so that a file that is none is told by its name
-    records = _records(args.input)
-    with progress(console, "preparing") as advance:
-        manifest = write_corpus(records(), args.tokenizer.read_bytes(), args.out, advance)
+    model = args.tokenizer.read_bytes()
+    if args.input:
+        files = expand(args.input)
+        for file in prepared.changed_inputs(args.out, files):
+            console.print(f"[yellow]{file} changed since the call before; it is read again[/]")
+        with stage_bars(console, lambda task: prepared.bytes_of(args.out, task)) as watch:
+            run = local(args.workers or len(os.sched_getaffinity(0)), watch)
+            manifest = prepared.prepare(files, model, args.out, Cleaning(**config.clean), run, args.max_rejects)
+    else:
+        manifest = prepared.prepare_documents(training_documents(), model, args.out)
     console.print(corpus_table(manifest))
-    for reason, n in manifest["rejected"].items():
-        console.print(f"[yellow]{n:,} record{'s' * (n > 1)} rejected: {reason}[/] (see {args.out / 'rejects.jsonl'})")
+    if manifest["rejected"]:
+        console.print(rejects_table(manifest))
+        console.print(f"each with file, line and beginning: {args.out / 'rejects.jsonl'}")
+    if changed := ", ".join(f"{what} {n:,}" for what, n in manifest["changed"].items()):
+        console.print(f"changed: {changed}")
     console.print(f"corpus {manifest['digest'][:16]}…: {args.out}")
     return 0
 
@@ -171,6 +188,17 @@ def parser() -> argparse.ArgumentParser:
     )
     made[prepare].add_argument("--out", type=Path, required=True, metavar="DIR", help="the corpus folder to write; must not exist")
     made[prepare].add_argument("--tokenizer", type=Path, required=True, metavar="FILE", help="a SentencePiece .model file")
+    made[prepare].add_argument(
+        "--config",
+        default="base",
+        metavar="NAME|PATH[:ARG]",
+        help="its `clean` fields say what to do to text; web: all (default %(default)s)",
+    )
+    made[prepare].add_argument("--config.clean.FIELD", dest="_field", metavar="VALUE", help="a step, as in --config.clean.pii=mask")
+    made[prepare].add_argument("--workers", type=_count, metavar="N", help="processes (default: one a core)")
+    made[prepare].add_argument(
+        "--max_rejects", type=_whole, metavar="N", help="stop where more than N records of a file cannot be read (default: never)"
+    )
     made[train].add_argument(
         "--config", required=True, metavar="NAME|PATH[:ARG]", help="a config of ours by name, or a file with get_config()"
     )
@@ -209,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, rest = parser().parse_known_args(argv)
     args.fields = rest
     try:
-        if rest and args.verb is not train:  # only train has a config
+        if rest and args.verb not in (prepare, train):  # these have a config
             raise ValueError(_unknown(rest[0], args.sub))
         return args.verb(args, console)
     except KeyboardInterrupt:
@@ -238,6 +266,7 @@ def _number(kind: type[int] | type[float], fits: Callable[[float], bool], wanted
 
 
 _count = _number(int, lambda n: n >= 1, "a whole number of 1 or more")
+_whole = _number(int, lambda n: n >= 0, "a whole number of 0 or more")
 _fraction = _number(float, lambda x: 0 <= x <= 1, "a number from 0 to 1")
 _seed = _number(int, lambda n: 0 <= n < 1 << 63, "a whole number from 0 to 2^63 - 1")
 

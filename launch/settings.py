@@ -13,6 +13,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from varietas.data.clean import DUPLICATE_MODES, PII_MODES
 from varietas.data.mixture import Mixture, parse_weights
 from varietas.model.config import ModelConfig
 from varietas.train.experiment import Experiment, OptimConfig
@@ -22,6 +23,8 @@ CHOICES = {
     "model.dtype": ("float32", "bfloat16"),
     "model.remat": ("none", "dots", "full"),
     "model.attention": ("auto", "blocks", "cudnn"),
+    "clean.pii": PII_MODES,
+    "clean.duplicates": DUPLICATE_MODES,
     "optim.schedule": ("cosine", "wsd", "constant"),
 }
 POSITIVE = (
@@ -31,7 +34,7 @@ POSITIVE = (
 )  # fmt: skip
 NOT_NEGATIVE = (
     "seed", "data.workers", "model.d_head", "optim.warmup_steps", "optim.weight_decay", "optim.z_loss",
-    "checkpoint.every", "eval.every",
+    "checkpoint.every", "eval.every", "clean.min_chars",
 )  # fmt: skip
 FRACTIONS = ("data.mixture.alpha", "optim.decay_fraction", "optim.final_lr_fraction", "optim.beta1", "optim.beta2")
 

@@ -1,11 +1,12 @@
 """Tables and bars for the terminal."""
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -17,19 +18,31 @@ FEW_BYTES = 500  # below it a language's figure is mostly chance
 
 
 @contextmanager
-def progress(console: Console, what: str) -> Iterator[Callable[[int], None]]:
-    """A bar of megabytes; gives the function that moves it on."""
-    columns = (TextColumn(what), BarColumn(), TextColumn("{task.fields[mb]} MB"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None, mb="0.0")
-        done = 0
+def stage_bars(console: Console, weigh: Callable[[str], int]) -> Iterator[Callable[[str, Sequence[str]], Callable[[str], None]]]:
+    """Gives what engine.py watches with: a bar for each stage of `prepare`, and a line at its end where it read text.
 
-        def advance(n_bytes: int) -> None:
-            nonlocal done
-            done += n_bytes
-            bar.update(task, mb=f"{done / 1e6:,.1f}")
+    `weigh` says how many bytes of input a task of the first stage reads.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed_shown]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
 
-        yield advance
+        def watch(stage: str, tasks: Sequence[str]) -> Callable[[str], None]:
+            weights = {task: max(1, weigh(task)) if stage == "parts" else 1 for task in tasks}
+            total, left, began = sum(weights.values()), set(tasks), time.monotonic()
+            bar = bars.add_task(f"{stage}: {len(tasks):,}", total=total, speed_shown="")
+
+            def done(task: str) -> None:
+                left.discard(task)
+                so_far = total - sum(weights[other] for other in left)
+                seconds = time.monotonic() - began
+                speed = f"{so_far / 1e6:,.1f} MB, {so_far / 1e6 / max(seconds, 1e-3):,.1f} MB/s" if stage == "parts" else ""
+                bars.update(bar, completed=so_far, speed_shown=speed)
+                if not left and stage == "parts":
+                    console.print(f"read {speed} of input in {seconds:,.0f} s, {len(tasks):,} part{'s' * (len(tasks) > 1)}")
+
+            return done
+
+        yield watch
 
 
 def fertility_table(rows: Mapping[str, Fertility]) -> Table:
@@ -52,6 +65,18 @@ def corpus_table(manifest: Mapping[str, Any]) -> Table:
     table.add_row(
         "all", "", *(f"{manifest[field]:,}" for field in ("documents", "tokens", "bytes")), f"{manifest['bytes'] / manifest['tokens']:.2f}"
     )
+    return table
+
+
+def rejects_table(manifest: Mapping[str, Any]) -> Table:
+    """Why records were rejected, and in which languages most: the commonest reason first."""
+    table = Table("rejected", "records", "of all", "most in", box=None, pad_edge=False)
+    _right(table, 1, 2)
+    of_language = manifest["rejected_by_language"]
+    for reason, n in sorted(manifest["rejected"].items(), key=lambda item: -item[1]):
+        most = sorted(((reasons.get(reason, 0), code or "?") for code, reasons in of_language.items() if reason in reasons), reverse=True)
+        listed = ", ".join(f"{code} {count:,}" for count, code in most[:4]) + (" …" if len(most) > 4 else "")
+        table.add_row(reason, f"{n:,}", f"{n / manifest['records_read']:.2%}", listed)
     return table
 
 

@@ -15,7 +15,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "arra
 
 # What may change when a run goes on; everything else makes another run.
 CHANGEABLE = (
-    "train.steps", "train.grad_accum", "mesh.", "checkpoint.", "eval.", "data.workers", "data.corpus",
+    "train.steps", "train.grad_accum", "mesh.", "checkpoint.", "eval.", "data.workers", "data.corpus", "clean.",
     "model.remat", "model.attention", "model.loss_chunk",
 )  # fmt: skip
 

@@ -47,15 +47,15 @@ FINEWEB2 = {
     ids=["HPLT v1.2", "HPLT v2", "HPLT v3", "HPLT v4", "FineWeb-2"],
 )
 def test_each_collection(record: dict[str, Any], record_id: str, signals: dict[str, Any]) -> None:
-    document = from_record(record, "file:1")
+    document = from_record(record, "file", 1)
     assert (document.id, document.lang, document.text, document.url) == (record_id, "ces_Latn", "První.\nDruhý.", "https://a.example/b")
     found = {name: round(value, 6) if isinstance(value, float) else value for name, value in document.signals.items()}
     assert found | signals == found
 
 
 def test_only_text_and_a_language_are_needed() -> None:
-    assert from_record({"text": "x"}, "f:1", "mlt_Latn").lang == "mlt_Latn"
-    document = from_record({"text": "x", "lang": "mt"}, "f:1", "ces_Latn")  # the record knows better than the path
+    assert from_record({"text": "x"}, "f", 1, "mlt_Latn").lang == "mlt_Latn"
+    document = from_record({"text": "x", "lang": "mt"}, "f", 1, "ces_Latn")  # the record knows better than the path
     assert (document.id, document.lang, document.url, document.signals) == ("f:1", "mlt_Latn", "", {})
 
 
@@ -77,7 +77,7 @@ def test_only_text_and_a_language_are_needed() -> None:
 )
 def test_what_is_no_document(record: Any, reason: str) -> None:
     with pytest.raises(NotADocument, match=f"^{reason}$"):
-        from_record(record, "f:1")
+        from_record(record, "f", 1)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_what_is_no_document(record: Any, reason: str) -> None:
     ids=str,
 )  # fmt: skip
 def test_a_signal_of_an_unexpected_type_costs_no_text(odd: dict[str, Any]) -> None:
-    assert from_record({"lang": "cs", "text": "a"} | odd, "f:1").signals == {}
+    assert from_record({"lang": "cs", "text": "a"} | odd, "f", 1).signals == {}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from warcio.warcwriter import WARCWriter
 
 from varietas.data import read as read_module
 from varietas.data.documents import Document, Reject
-from varietas.data.prepare import prepare
+from varietas.data.prepare import prepare_documents
 from varietas.data.read import expand, read
 
 ARTICLE = "<p>" + "Kulħadd għandu d-dritt għall-ħajja, għal-libertà u għas-sigurtà tal-persuna. " * 6 + "</p>"
@@ -139,7 +139,7 @@ def test_urls() -> None:
 def test_signals_are_in_the_index(tmp_path: Path, corpus_folder: Path) -> None:
     known = {"quality": 0.5, "robots": False, "pii": [[1, 2]], "registers": {"IN": 0.5}, "cluster_size": 3, "filter": "keep"}
     texts = [Document("1", "ces_Latn", "Ahoj.", signals=known), Document("2", "ces_Latn", "Nic.")]
-    prepare(texts, (corpus_folder / "tokenizer.model").read_bytes(), tmp_path / "c")
+    prepare_documents(texts, (corpus_folder / "tokenizer.model").read_bytes(), tmp_path / "c")
     first, second = pq.read_table(tmp_path / "c" / "index" / "ces_Latn-00000.parquet").to_pylist()
     assert {name: first[name] for name in known} == known | {"registers": [("IN", 0.5)]}
     assert not any(second[name] for name in known) and second["quality"] is None

@@ -14,10 +14,11 @@ import zstandard
 
 from varietas.data import corpus as corpus_module
 from varietas.data import prepare as prepare_module
+from varietas.data import shard as shard_module
 from varietas.data import tokenizer
 from varietas.data.corpus import Corpus
 from varietas.data.documents import Document, Reject
-from varietas.data.prepare import prepare
+from varietas.data.prepare import prepare_documents
 from varietas.data.read import expand
 from varietas.data.read import read as read_file
 
@@ -95,7 +96,7 @@ def test_globs(tmp_path: Path) -> None:
 
 
 def test_every_record_is_accounted_for(documents: list[Document], model: bytes, tmp_path: Path) -> None:
-    manifest = prepare([*documents, Reject("f", 3, "no text", "{}")], model, tmp_path / "c")
+    manifest = prepare_documents([*documents, Reject("f", 3, "no text", "{}")], model, tmp_path / "c")
     corpus = Corpus(tmp_path / "c")
     processor = tokenizer.load(model)
     assert manifest["records_read"] == 201 and manifest["documents"] == 200 and manifest["rejected"] == {"no text": 1}
@@ -116,7 +117,7 @@ def test_every_record_is_accounted_for(documents: list[Document], model: bytes, 
 
 def test_digest_is_of_text_order_and_tokenizer(documents: list[Document], model: bytes, tmp_path: Path) -> None:
     def digest(name: str, docs: list[Document], tok: bytes = model) -> str:
-        return prepare(docs, tok, tmp_path / name)["digest"]
+        return prepare_documents(docs, tok, tmp_path / name)["digest"]
 
     first = digest("a", documents)
     assert digest("b", documents) == first
@@ -126,16 +127,16 @@ def test_digest_is_of_text_order_and_tokenizer(documents: list[Document], model:
 
 
 def test_many_shards(documents: list[Document], model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare(documents, model, tmp_path / "one")
+    prepare_documents(documents, model, tmp_path / "one")
     for module in (corpus_module, prepare_module):
-        monkeypatch.setattr(module, "SHARD_DOCUMENTS", 7)
-    prepare(documents, model, tmp_path / "many")
+        monkeypatch.setattr(module, "SHARD_DOCUMENTS", 8)
+    prepare_documents(documents, model, tmp_path / "many")
     assert len(list((tmp_path / "many" / "tokens").iterdir())) > 20
     one, many = Corpus(tmp_path / "one"), Corpus(tmp_path / "many")
     at = np.arange(60)
     monkeypatch.undo()
     expected = one.read(np.zeros(60, int), at)
-    monkeypatch.setattr(corpus_module, "SHARD_DOCUMENTS", 7)
+    monkeypatch.setattr(corpus_module, "SHARD_DOCUMENTS", 8)
     assert all(np.array_equal(a, b) for a, b in zip(expected, many.read(np.zeros(60, int), at), strict=True))
     assert one.digest == many.digest
 
@@ -146,13 +147,13 @@ def test_all_or_nothing(documents: list[Document], model: bytes, tmp_path: Path)
         raise OSError("disk on fire")
 
     with pytest.raises(OSError, match="on fire"):
-        prepare(interrupted(), model, tmp_path / "c")
+        prepare_documents(interrupted(), model, tmp_path / "c")
     with pytest.raises(ValueError, match="no usable document"):
-        prepare([Reject("f", 1, "no text", "")], model, tmp_path / "c")
+        prepare_documents([Reject("f", 1, "no text", "")], model, tmp_path / "c")
     assert list(tmp_path.iterdir()) == []
-    prepare(documents, model, tmp_path / "c")
+    prepare_documents(documents, model, tmp_path / "c")
     with pytest.raises(ValueError, match="exists"):
-        prepare(documents, model, tmp_path / "c")
+        prepare_documents(documents, model, tmp_path / "c")
 
 
 def test_a_full_disk_leaves_nothing(documents: list[Document], model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,16 +167,16 @@ def test_a_full_disk_leaves_nothing(documents: list[Document], model: bytes, tmp
         def close(self) -> None:
             raise RuntimeError("write() failed: No space left on device; writing x")
 
-    monkeypatch.setattr(prepare_module, "ArrayRecordWriter", Full)
+    monkeypatch.setattr(shard_module, "ArrayRecordWriter", Full)
     with pytest.raises(OSError, match="No space left on device"):
-        prepare(documents, model, tmp_path / "c")
+        prepare_documents(documents, model, tmp_path / "c")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_damaged_corpora_are_told(documents: list[Document], model: bytes, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="varietas prepare"):
         Corpus(tmp_path)
-    prepare(documents, model, tmp_path / "c")
+    prepare_documents(documents, model, tmp_path / "c")
     lengths = tmp_path / "c" / "lengths" / "ces_Latn.u32"
     lengths.write_bytes(lengths.read_bytes()[:-4])
     with pytest.raises(ValueError, match="damaged"):

@@ -103,7 +103,7 @@ def test_shipped_configs_are_sound(name: str) -> None:
     assert math.prod(resolve_mesh(config, 8)) == 8
     assert experiment(config, "corpus", (1, 1, 1)).model.vocab_size == config.model.vocab_size
     module = sys.modules[f"varietas.configs.{name}"].__doc__ or ""
-    assert f"varietas train --config {name}" in module
+    assert f"varietas {'prepare' if name == 'web' else 'train'} --config {name}" in module
 
 
 def test_a_config_file_of_the_users_own(tmp_path: Path) -> None:

@@ -1,0 +1,205 @@
+"""The first stage of `prepare`: a part of an input file, cleaned and encoded, language by language, with what was rejected.
+
+    parts/1f0c…/part.json         records read, rejects by reason and language, changes
+    parts/1f0c…/rejects.jsonl     where each reject stood, why, and how it begins
+    parts/1f0c…/ces_Latn.ids      token ids of the documents, one after the other
+    parts/1f0c…/ces_Latn.parquet  what the index says of them, their statistics and signatures
+
+A part is in its place whole or not at all, so it is the unit of work that is done again after an interruption.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sentencepiece as spm
+
+from varietas.data import clean, words
+from varietas.data.clean import BANDS, RULES, Cleaning
+from varietas.data.documents import SIGNALS, Document, NotADocument, Reject
+from varietas.data.files import new_folder, write_json
+
+BATCH_DOCUMENTS = 1024
+BATCH_CHARACTERS = 4 << 20  # a batch ends at the first document that goes beyond it
+SAMPLE = 200  # characters of a reject that are kept
+SIGNAL_TYPES = {
+    **dict.fromkeys(("quality", "lang_score"), pa.float32()),
+    **dict.fromkeys(("robots", "lang_checked", "opt_out"), pa.bool_()),
+    "pii": pa.list_(pa.list_(pa.uint32())),
+    "registers": pa.map_(pa.string(), pa.float32()),
+    "cluster_size": pa.uint32(),
+    **dict.fromkeys(("filter", "crawl", "timestamp"), pa.string()),
+}
+INDEX = pa.schema(
+    [
+        ("digest", pa.binary(32)),  # SHA-256 of the text
+        *((name, pa.string()) for name in ("id", "source", "url", "license")),
+        *((name, pa.uint32()) for name in ("bytes", "tokens")),
+        *((name, SIGNAL_TYPES[name]) for name in SIGNALS),  # null where not known
+    ]
+)
+PLACE = pa.schema([("file", pa.string()), ("line", pa.uint32())])
+STATISTICS = pa.schema([(rule, pa.float32()) for rule in RULES])
+SIGNATURES = pa.schema([(f"band {k}", pa.uint64()) for k in range(BANDS)])
+
+
+def schema(cleaning: Cleaning) -> pa.Schema:
+    """The columns of a part's documents."""
+    return pa.schema([*INDEX, *PLACE, *(STATISTICS if cleaning.rules else []), *(SIGNATURES if cleaning.duplicates == "near" else [])])
+
+
+def write_part(
+    records: Iterable[Document | Reject],
+    folder: Path,
+    processor: spm.SentencePieceProcessor,
+    cleaning: Cleaning,
+    held: np.ndarray,
+    max_rejects: int | None = None,
+) -> None:
+    """Writes one part to `folder`, whole or not at all. `held`: 13-grams of evaluation text, from clean.held_out.
+
+    Raises ValueError when more than `max_rejects` records of it could not be read.
+    """
+    with new_folder(folder) as new, (new / "rejects.jsonl").open("w", encoding="utf-8") as rejects:
+        part = _Part(new, rejects, processor, cleaning, held, max_rejects)
+        documents = part.cleaned(records)
+        while batch := list(_batch(documents)):
+            part.add(batch)
+        part.close()
+
+
+def _batch(documents: Iterator[Document]) -> Iterator[Document]:
+    characters: int = 0
+    for document in islice(documents, BATCH_DOCUMENTS):
+        yield document
+        characters += len(document.text)
+        if characters > BATCH_CHARACTERS:
+            return
+
+
+class _Part:
+    """The open files of a part and its counts."""
+
+    def __init__(
+        self,
+        folder: Path,
+        rejects: TextIO,
+        processor: spm.SentencePieceProcessor,
+        cleaning: Cleaning,
+        held: np.ndarray,
+        max_rejects: int | None,
+    ):
+        self._folder, self._rejects, self._processor, self._cleaning, self._held = folder, rejects, processor, cleaning, held
+        self._max_rejects = max_rejects
+        self._dtype = id_type(processor)
+        self._schema = schema(cleaning)
+        self._languages: dict[str, tuple[BinaryIO, pq.ParquetWriter]] = {}
+        self._documents: Counter[str] = Counter()
+        self._rejected: dict[str, Counter[str]] = {}
+        self._changed: Counter[str] = Counter()
+        self._unread: list[Reject] = []
+        self._records = 0
+
+    def cleaned(self, records: Iterable[Document | Reject]) -> Iterator[Document]:
+        """The documents that pass the steps which look at one alone."""
+        for record in records:
+            self._records += 1
+            if isinstance(record, Reject):
+                self._reject(record)
+                self._too_many(record)
+                continue
+            try:
+                yield clean.clean(record, self._cleaning, self._changed)
+            except NotADocument as error:
+                self._reject(reject_of(record, str(error)))
+
+    def _too_many(self, reject: Reject) -> None:
+        self._unread.append(reject)
+        if self._max_rejects is not None and len(self._unread) > self._max_rejects:
+            raise too_many_rejects(self._unread, self._max_rejects)
+        del self._unread[1 + (self._max_rejects or 0) :]
+
+    def _reject(self, reject: Reject) -> None:
+        self._rejected.setdefault(reject.lang, Counter())[reject.reason] += 1
+        self._rejects.write(json.dumps(reject.__dict__, ensure_ascii=False) + "\n")
+
+    def add(self, batch: list[Document]) -> None:
+        """Cleans what is done many documents at a time, encodes and writes."""
+        columns: list[np.ndarray] = []
+        if self._cleaning.rules or self._cleaning.duplicates == "near" or self._cleaning.overlap:
+            split = words.split([document.text for document in batch])
+            if self._cleaning.rules:
+                columns += list(clean.statistics(split).T)
+            if self._cleaning.duplicates == "near":
+                columns += list(clean.signatures(split).T)
+            if self._cleaning.overlap:
+                overlaps = clean.overlaps(split, self._held)
+                for out in np.flatnonzero(overlaps).tolist():
+                    self._reject(reject_of(batch[out], "overlaps evaluation text"))
+                batch = [document for document, shared in zip(batch, overlaps.tolist(), strict=True) if not shared]
+                columns = [column[~overlaps] for column in columns]
+        if not batch:
+            return
+        encoded = self._processor.encode([document.text for document in batch], add_bos=True, add_eos=True, num_threads=1)
+        of_language: dict[str, list[int]] = {}
+        for number, document in enumerate(batch):
+            of_language.setdefault(document.lang, []).append(number)
+        for code, members in of_language.items():
+            ids, index = self._open(code)
+            ids.write(np.concatenate([np.array(encoded[at], self._dtype) for at in members]).tobytes())
+            rows = [_row(batch[at], len(encoded[at])) for at in members]
+            fixed = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), self._schema, strict=False)]
+            measured = [pa.array(column[members]) for column in columns]
+            index.write_table(pa.Table.from_arrays([*fixed, *measured], schema=self._schema))
+            self._documents[code] += len(members)
+
+    def _open(self, code: str) -> tuple[BinaryIO, pq.ParquetWriter]:
+        if code not in self._languages:
+            self._languages[code] = (
+                (self._folder / f"{code}.ids").open("wb"),
+                pq.ParquetWriter(self._folder / f"{code}.parquet", self._schema, compression="zstd"),
+            )
+        return self._languages[code]
+
+    def close(self) -> None:
+        for ids, index in self._languages.values():
+            ids.close()
+            index.close()
+        facts = {
+            "records_read": self._records,
+            "unread": self._rejected.get("", Counter()).total(),
+            "rejected": {lang: dict(reasons) for lang, reasons in self._rejected.items()},
+            "changed": dict(+self._changed),
+            "documents": dict(self._documents),
+        }
+        write_json(self._folder / "part.json", facts)
+
+
+def _row(document: Document, n_tokens: int) -> tuple[Any, ...]:
+    text = document.text.encode()
+    known = (document.id, document.source, document.url, document.license, len(text), n_tokens)
+    signals = (document.signals.get(name) for name in SIGNALS)
+    return (hashlib.sha256(text).digest(), *known, *signals, document.file, document.line)
+
+
+def id_type(processor: spm.SentencePieceProcessor) -> np.dtype:
+    return np.dtype("<u2" if processor.get_piece_size() <= 1 << 16 else "<u4")
+
+
+def reject_of(document: Document, reason: str) -> Reject:
+    return Reject(document.file, document.line, reason, document.text[:SAMPLE], document.lang)
+
+
+def too_many_rejects(rejects: list[Reject], allowed: int) -> ValueError:
+    listed = "; ".join(f"line {reject.line}: {reject.reason}" for reject in rejects[:5])
+    return ValueError(
+        f"{rejects[0].file}: more than {allowed:,} records cannot be read ({listed}{'; …' if len(rejects) > 5 else ''});"
+        " mend the file, leave it out, or allow more with --max_rejects"
+    )

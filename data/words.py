@@ -1,0 +1,101 @@
+"""The words and lines of many documents as arrays of hashes, so that rules about text cost little more than reading it.
+
+A word is a run of letters, marks and digits, lower-cased; a line ends at "\\n". The hash of a piece of text comes from sums over its
+characters, each times a power of an odd number: two prefixes' difference, divided by the power where the piece begins, is its hash
+wherever it stands (Karp and Rabin, 1987; arithmetic modulo 2^64).
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from varietas.data.hashing import mix64
+
+LETTER, DIGIT, SPACE, OTHER = range(4)
+BASE = 0x9E3779B97F4A7C15 | 1
+PLANES = 0x20000  # characters beyond are ideographs, emoji being below
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Pieces of text, one entry a piece, in order. All int64 but `hash` (uint64)."""
+
+    document: np.ndarray  # which of the documents it is in
+    size: np.ndarray  # characters
+    hash: np.ndarray
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is known of the characters of a list of texts."""
+
+    n_documents: int
+    words: Runs
+    lines: Runs  # without empty ones
+    kinds: np.ndarray  # int64 (documents, 4): how many letters, digits, spaces and other characters
+
+
+@cache
+def _table() -> tuple[np.ndarray, np.ndarray]:
+    """For each character up to PLANES: its kind, and itself in lower case."""
+    kinds = np.full(PLANES, OTHER, np.uint8)
+    lower = np.arange(PLANES, dtype=np.uint32)
+    for point in range(PLANES):
+        character = chr(point)
+        category = unicodedata.category(character)
+        if category[0] in "LM":
+            kinds[point] = LETTER
+            if len(small := character.lower()) == 1:
+                lower[point] = ord(small)
+        elif category[0] == "N":
+            kinds[point] = DIGIT
+        elif character.isspace():
+            kinds[point] = SPACE
+    return kinds, lower
+
+
+def split(texts: Sequence[str]) -> Batch:
+    """The words and lines of each text."""
+    joined = "\n".join(texts) + "\n"
+    points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+    kind_of, lower = _table()
+    low = np.minimum(points, PLANES - 1)
+    kinds = np.where(points < PLANES, kind_of[low], LETTER)
+    ends = np.cumsum([len(text) + 1 for text in texts])
+    document = np.repeat(np.arange(len(texts)), np.diff(ends, prepend=0))
+
+    power, inverse = _powers(len(points))
+    value = mix64(np.where(points < PLANES, lower[low], points))
+    prefix = np.concatenate([np.zeros(1, np.uint64), np.cumsum(value * power)])
+
+    def runs(inside: np.ndarray) -> Runs:
+        edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))
+        begin, end = edges[::2], edges[1::2]
+        return Runs(document[begin], end - begin, mix64((prefix[end] - prefix[begin]) * inverse[begin]))
+
+    counts = np.bincount(document * 4 + kinds, minlength=4 * len(texts)).reshape(-1, 4)
+    counts[:, SPACE] -= 1  # the line end that was put between documents
+    return Batch(len(texts), runs(kinds <= DIGIT), runs(points != ord("\n")), counts)
+
+
+def _powers(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """BASE and its inverse modulo 2^64, to the powers 0 to n - 1."""
+    out = []
+    for base in (BASE, pow(BASE, -1, 1 << 64)):
+        powers = np.full(n, base, np.uint64)
+        powers[:1] = 1
+        out.append(np.cumprod(powers))
+    return out[0], out[1]
+
+
+def n_grams(runs: Runs, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of all n consecutive words that are in one document, and the index of the first word of each."""
+    first = np.arange(max(0, len(runs.hash) - n + 1))
+    first = first[runs.document[first] == runs.document[first + n - 1]]
+    hashes = np.zeros(len(first), np.uint64)
+    for k in range(n):
+        hashes = mix64(hashes ^ runs.hash[first + k])
+    return hashes, first
