@@ -62,7 +62,7 @@ FEW = 20  # texts of a language below which its rules would be guesses
 OVERLAP = 13  # words in a row that a text may not share with the evaluation text (Brown et al., 2020)
 
 # Text that was decoded as Latin-1 or Windows-1252 though it was UTF-8, and what no text should hold: worth a closer look by ftfy.
-_SUSPECT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\r\ufffe\uffff]|[Â-ôΓ][\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]")
+_SUSPECT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\r\ufffe\uffff]|[\xa0-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ](?<=[Â-ôΓ].)")
 
 
 def clean(document: Document, cleaning: Cleaning, changed: Counter[str]) -> Document:
@@ -143,19 +143,20 @@ def _share(part: np.ndarray, whole: np.ndarray, empty: float = 0.0) -> np.ndarra
     return np.where(whole > 0, part / np.maximum(whole, 1), empty)
 
 
-def _again(hashes: np.ndarray, document: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of hashes that belong to documents: an order in which equal ones of a document meet, where each kind begins in it, and how often."""
+def _again(hashes: np.ndarray, document: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of hashes that belong to documents: the first of each kind in each document, and how often it occurs there."""
+    if not len(hashes):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     keys = mix64(hashes ^ mix64(document.astype(np.uint64)))
-    order = np.argsort(keys, kind="stable")
-    begins = np.flatnonzero(np.diff(keys[order], prepend=keys[order[:1]] ^ np.uint64(1)))
-    return order, begins, np.diff(begins, append=len(order))
+    order = np.argsort(keys)
+    begins = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[0]]))
+    return np.minimum.reduceat(order, begins), np.diff(begins, append=len(order))
 
 
 def _repeated(hashes: np.ndarray, document: np.ndarray, size: np.ndarray, n: int) -> np.ndarray:
     """Share of each document's characters in pieces that it has had before."""
-    order, begins, _ = _again(hashes, document)
     again = np.ones(len(hashes), bool)
-    again[order[begins]] = False
+    again[_again(hashes, document)[0]] = False
     return _share(np.bincount(document[again], size[again], n), np.bincount(document, size, n))
 
 
@@ -163,20 +164,19 @@ def _commonest(batch: Batch, n: int) -> np.ndarray:
     """Characters that the commonest n words make up, times how often they occur, where that is more than once."""
     hashes, first = words.n_grams(batch.words, n)
     document = batch.words.document[first]
-    order, begins, counts = _again(hashes, document)
+    kinds, counts = _again(hashes, document)
     sizes = np.concatenate([[0], np.cumsum(batch.words.size)])
-    characters = (sizes[first + n] - sizes[first])[order[begins]]
+    characters = (sizes[first + n] - sizes[first])[kinds]
     most = np.zeros(batch.n_documents)
-    np.maximum.at(most, document[order[begins]], np.where(counts > 1, counts * characters, 0))
+    np.maximum.at(most, document[kinds], np.where(counts > 1, counts * characters, 0))
     return most
 
 
 def _covered(batch: Batch, n: int) -> np.ndarray:
     """Characters of words that lie in n words which the document has had before."""
     hashes, first = words.n_grams(batch.words, n)
-    order, begins, _ = _again(hashes, batch.words.document[first])
     again = np.ones(len(first), bool)
-    again[order[begins]] = False
+    again[_again(hashes, batch.words.document[first])[0]] = False
     edges = np.zeros(len(batch.words.size) + 1, np.int64)
     np.add.at(edges, first[again], 1)
     np.add.at(edges, first[again] + n, -1)

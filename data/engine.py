@@ -1,13 +1,32 @@
 """Who does the tasks of a stage: this process, processes of this machine, Slurm or Ray."""
 
+import json
+import logging
 import multiprocessing
+import os
+import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from varietas.data.files import write_json
 
 TRIES = 3  # how often worker processes may die before we give up
+RANKS = 1000  # of a job array: more is more than many sites allow
+POLL_SECONDS = 1.0
+FAILED = "failed-"  # begins the name of a file that says why a worker gave up
+
+Run = Callable[[str, Sequence[str], Callable[[str], None]], None]  # name of a stage, its tasks, what does one: does them all
 
 Watch = Callable[[str, Sequence[str]], Callable[[str], None]]  # told a stage and its tasks, gives what is told each task that is done
 
@@ -16,7 +35,7 @@ def unwatched(stage: str, tasks: Sequence[str]) -> Callable[[str], None]:
     return lambda task: None
 
 
-def local(workers: int, watch: Watch = unwatched) -> Callable[[str, Sequence[str], Callable[[str], None]], None]:
+def local(workers: int, watch: Watch = unwatched) -> Run:
     """A `prepare.Run` on this machine. With one worker all is done in this process.
 
     A worker that is killed takes nothing with it but its task, which is done again; it raises ChildProcessError after TRIES times.
@@ -66,3 +85,135 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 def _ignore_interrupts() -> None:
     """Ctrl-C in a terminal goes to the workers too; the one that started them ends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A pipeline step of datatrove: the worker of `rank` does every world_size-th task. `folder` tells the others how far it is."""
+
+    do: Callable[[str], None]
+    tasks: tuple[str, ...]
+    folder: Path
+
+    def __call__(self, data: object = None, rank: int = 0, world_size: int = 1) -> None:
+        for task in self.tasks[rank::world_size]:
+            if (self.folder / task).exists():
+                continue
+            try:
+                self.do(task)
+            except (ValueError, OSError, ImportError) as error:
+                write_json(self.folder / f"{FAILED}{rank}", str(error))
+                raise
+            (self.folder / task).touch()
+
+
+def slurm(workers: int, options: Mapping[str, str], folder: Path, watch: Watch = unwatched) -> Run:
+    """A `prepare.Run` by Slurm job arrays of at most `workers` jobs at a time; returns when they have ended.
+
+    `options` are sbatch's, of which partition is needed; `folder`, which all nodes see, is for scripts and logs.
+    Raises ValueError without a partition, ChildProcessError where jobs ended without doing their tasks, ModuleNotFoundError without
+    datatrove.
+    """
+    executor = _datatrove("slurm", "SlurmPipelineExecutor")
+    if "partition" not in options:
+        raise ValueError("--engine slurm needs to know where: add --slurm partition=NAME (time=, account= … as your site asks)")
+
+    def launch(step: Share, logs: Path) -> Iterator[None]:
+        job = executor(
+            [step],
+            tasks=min(len(step.tasks), RANKS),
+            workers=workers,
+            time=options.get("time", "12:00:00"),
+            partition=options["partition"],
+            qos=options.get("qos"),
+            job_name=f"varietas-{logs.name}",
+            sbatch_args={"mem-per-cpu": "4G", "open-mode": "append", **options},
+            env_command=f"export PATH={Path(sys.executable).parent}:$PATH",
+            logging_dir=str(logs),
+        )
+        job.launch_merge_stats = lambda: None  # a job of its own, for nothing
+        job.run()
+        try:
+            while _squeue(job.job_id):
+                time.sleep(POLL_SECONDS)
+                yield
+        except BaseException:
+            subprocess.run(["scancel", job.job_id], check=False)
+            raise
+
+    return _shared(launch, folder, watch)
+
+
+def _squeue(job: str) -> bool:
+    """Whether a job waits or runs. Where Slurm does not answer it is asked again."""
+    found = subprocess.run(["squeue", "--noheader", "--jobs", job], capture_output=True, text=True, check=False)
+    return bool(found.stdout.strip()) or (found.returncode != 0 and "Invalid job id" not in found.stderr)
+
+
+def ray(workers: int, folder: Path, watch: Watch = unwatched) -> Run:
+    """A `prepare.Run` by `workers` actors of the Ray cluster at RAY_ADDRESS, or of this machine where that is not set.
+
+    Raises ChildProcessError and ModuleNotFoundError as `slurm` does.
+    """
+    executor = _datatrove("ray", "RayPipelineExecutor")
+
+    def launch(step: Share, logs: Path) -> Iterator[None]:
+        import ray
+
+        if not ray.is_initialized():
+            here: dict[str, Any] = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **here)
+        job = executor([step], tasks=min(len(step.tasks), RANKS), workers=workers, mem_per_cpu_gb=1, logging_dir=str(logs))
+        thread = Thread(target=job.run, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(POLL_SECONDS)
+            yield
+
+    return _shared(launch, folder, watch)
+
+
+def _shared(launch: Callable[[Share, Path], Iterator[None]], folder: Path, watch: Watch) -> Run:
+    """A `Run` whose workers share nothing with this process but a folder."""
+
+    def run(stage: str, tasks: Sequence[str], do: Callable[[str], None]) -> None:
+        logs = folder / stage
+        shutil.rmtree(logs, ignore_errors=True)
+        (logs / "done").mkdir(parents=True)
+        told, left = watch(stage, tasks), set(tasks)
+
+        def look() -> None:
+            for task in sorted(left & set(os.listdir(logs / "done"))):
+                left.discard(task)
+                told(task)
+
+        if tasks:
+            for _ in launch(Share(do, tuple(tasks), logs / "done"), logs):
+                look()
+            look()
+        if left:
+            raise _unfinished(stage, len(left), logs)
+
+    return run
+
+
+def _unfinished(stage: str, n: int, logs: Path) -> Exception:
+    for failed in sorted((logs / "done").glob(f"{FAILED}*")):
+        return ValueError(json.loads(failed.read_text("utf-8")))
+    return ChildProcessError(
+        f"{n:,} tasks of stage {stage!r} were not done: jobs were killed, perhaps for want of memory or time; their logs are in {logs}."
+        " What is done is kept: run the same command again"
+    )
+
+
+def _datatrove(module: str, executor: str) -> Any:
+    try:
+        found = getattr(import_module(f"datatrove.executor.{module}"), executor)
+        if module == "ray":
+            import_module("ray")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"--engine {module} needs {error.name}; run: pip install 'varietas[{module}]'") from None
+    from loguru import logger
+
+    logger.disable("datatrove")  # it says on standard error what is in its logs
+    return found

@@ -27,7 +27,7 @@ from varietas.data.documents import SIGNALS, Document, NotADocument, Reject
 from varietas.data.files import new_folder, write_json
 
 BATCH_DOCUMENTS = 1024
-BATCH_CHARACTERS = 4 << 20  # a batch ends at the first document that goes beyond it
+BATCH_CHARACTERS = 1 << 20  # a batch ends at the first document that goes beyond it
 SAMPLE = 200  # characters of a reject that are kept
 SIGNAL_TYPES = {
     **dict.fromkeys(("quality", "lang_score"), pa.float32()),
@@ -200,6 +200,6 @@ def reject_of(document: Document, reason: str) -> Reject:
 def too_many_rejects(rejects: list[Reject], allowed: int) -> ValueError:
     listed = "; ".join(f"line {reject.line}: {reject.reason}" for reject in rejects[:5])
     return ValueError(
-        f"{rejects[0].file}: more than {allowed:,} records cannot be read ({listed}{'; …' if len(rejects) > 5 else ''});"
+        f"{rejects[0].file}: {len(rejects):,} records cannot be read, {allowed:,} may ({listed}{'; …' if len(rejects) > 5 else ''});"
         " mend the file, leave it out, or allow more with --max_rejects"
     )

@@ -30,6 +30,7 @@ from varietas.data import clean, tokenizer
 from varietas.data.clean import Cleaning
 from varietas.data.corpus import FORMAT, SHARD_DOCUMENTS, corpus_digest, shard_path
 from varietas.data.documents import Document, Reject
+from varietas.data.engine import Run
 from varietas.data.files import new_folder, write_atomically, write_json
 from varietas.data.part import id_type, too_many_rejects, write_part
 from varietas.data.read import expand, read
@@ -39,8 +40,6 @@ from varietas.data.shard import rejected, tree_of, write_shard
 PART_BYTES = 8 << 20  # of an input file, at the least
 PARTS_OF_A_FILE = 32  # at the most: each reads the file from its beginning, since compressed files cannot be entered in the middle
 VERSIONS = ("sentencepiece", "pyarrow", "numpy", "array_record")  # that what a corpus holds may depend on
-
-Run = Callable[[str, Sequence[str], Callable[[str], None]], None]  # name of a stage, its tasks, what does one: does them all
 
 
 @dataclass(frozen=True)
@@ -127,12 +126,14 @@ def begin(out: Path, plan: Plan, model: bytes) -> Path:
                 )
     (work / "parts").mkdir(parents=True, exist_ok=True)
     wanted = {part.name for part in plan.parts}
-    made = {path.name for path in (work / "parts").iterdir()}
+    made = {path.name for path in (work / "parts").iterdir() if path.suffix != ".partial"}
     if made != wanted:  # verdicts and shards were of other parts
         for stale in ("verdicts", "shards"):
             shutil.rmtree(work / stale, ignore_errors=True)
         for name in made - wanted:
             shutil.rmtree(work / "parts" / name)
+    for half in work.rglob("*.partial"):  # left by workers that were killed
+        shutil.rmtree(half, ignore_errors=True)
     write_atomically(work / "tokenizer.model", model)
     write_json(work / "plan.json", asdict(plan))
     for kept in (load_plan, _processor, _held_out):

@@ -8,7 +8,7 @@ wherever it stands (Karp and Rabin, 1987; arithmetic modulo 2^64).
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -40,9 +40,9 @@ class Batch:
 
 @cache
 def _table() -> tuple[np.ndarray, np.ndarray]:
-    """For each character up to PLANES: its kind, and itself in lower case."""
+    """For each character up to PLANES: its kind, and the hash of itself in lower case."""
     kinds = np.full(PLANES, OTHER, np.uint8)
-    lower = np.arange(PLANES, dtype=np.uint32)
+    lower = np.arange(PLANES)
     for point in range(PLANES):
         character = chr(point)
         category = unicodedata.category(character)
@@ -54,22 +54,23 @@ def _table() -> tuple[np.ndarray, np.ndarray]:
             kinds[point] = DIGIT
         elif character.isspace():
             kinds[point] = SPACE
-    return kinds, lower
+    return kinds, mix64(lower)
 
 
 def split(texts: Sequence[str]) -> Batch:
     """The words and lines of each text."""
     joined = "\n".join(texts) + "\n"
     points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
-    kind_of, lower = _table()
+    kind_of, hash_of = _table()
     low = np.minimum(points, PLANES - 1)
-    kinds = np.where(points < PLANES, kind_of[low], LETTER)
+    kinds, value = kind_of[low], hash_of[low]
+    beyond = np.flatnonzero(points >= PLANES)
+    kinds[beyond], value[beyond] = LETTER, mix64(points[beyond])
     ends = np.cumsum([len(text) + 1 for text in texts])
     document = np.repeat(np.arange(len(texts)), np.diff(ends, prepend=0))
 
-    power, inverse = _powers(len(points))
-    value = mix64(np.where(points < PLANES, lower[low], points))
-    prefix = np.concatenate([np.zeros(1, np.uint64), np.cumsum(value * power)])
+    power, inverse = _powers(len(points).bit_length())
+    prefix = np.concatenate([np.zeros(1, np.uint64), np.cumsum(value * power[: len(value)])])
 
     def runs(inside: np.ndarray) -> Runs:
         edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))
@@ -81,12 +82,13 @@ def split(texts: Sequence[str]) -> Batch:
     return Batch(len(texts), runs(kinds <= DIGIT), runs(points != ord("\n")), counts)
 
 
-def _powers(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """BASE and its inverse modulo 2^64, to the powers 0 to n - 1."""
+@lru_cache(maxsize=1)
+def _powers(bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """BASE and its inverse modulo 2^64, to the powers 0 to 2^bits - 1."""
     out = []
     for base in (BASE, pow(BASE, -1, 1 << 64)):
-        powers = np.full(n, base, np.uint64)
-        powers[:1] = 1
+        powers = np.full(1 << bits, base, np.uint64)
+        powers[0] = 1
         out.append(np.cumprod(powers))
     return out[0], out[1]
 

@@ -46,7 +46,6 @@ def prepare(args: argparse.Namespace, console: Console) -> int:
     from varietas.data import tokenizer as tok
     from varietas.data.clean import Cleaning
     from varietas.data.default import training_documents
-    from varietas.data.engine import local
     from varietas.data.read import expand
     from varietas.launch.settings import check, load_config
     from varietas.launch.show import corpus_table, rejects_table, stage_bars
@@ -60,8 +59,8 @@ def prepare(args: argparse.Namespace, console: Console) -> int:
         for file in prepared.changed_inputs(args.out, files):
             console.print(f"[yellow]{file} changed since the call before; it is read again[/]")
         with stage_bars(console, lambda task: prepared.bytes_of(args.out, task)) as watch:
-            run = local(args.workers or len(os.sched_getaffinity(0)), watch)
-            manifest = prepared.prepare(files, model, args.out, Cleaning(**config.clean), run, args.max_rejects)
+            run = _engine(args, prepared.working_folder(args.out.resolve()), watch)
+            manifest = prepared.prepare(files, model, args.out.resolve(), Cleaning(**config.clean), run, args.max_rejects)
     else:
         manifest = prepared.prepare_documents(training_documents(), model, args.out)
     console.print(corpus_table(manifest))
@@ -195,7 +194,20 @@ def parser() -> argparse.ArgumentParser:
         help="its `clean` fields say what to do to text; web: all (default %(default)s)",
     )
     made[prepare].add_argument("--config.clean.FIELD", dest="_field", metavar="VALUE", help="a step, as in --config.clean.pii=mask")
-    made[prepare].add_argument("--workers", type=_count, metavar="N", help="processes (default: one a core)")
+    made[prepare].add_argument(
+        "--engine",
+        choices=("local", "slurm", "ray"),
+        default="local",
+        help="who works; the corpus is the same (default %(default)s)",
+    )
+    made[prepare].add_argument("--workers", type=_count, metavar="N", help="at a time (default: one a core; Slurm: no limit)")
+    made[prepare].add_argument(
+        "--slurm",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="sbatch's options, as in partition=small time=4:00:00 account=p1",
+    )
     made[prepare].add_argument(
         "--max_rejects", type=_whole, metavar="N", help="stop where more than N records of a file cannot be read (default: never)"
     )
@@ -275,6 +287,19 @@ def _unknown(argument: str, sub: argparse.ArgumentParser) -> str:
     flags = re.findall(r"--\w+", sub.format_usage())
     near = difflib.get_close_matches(argument.split("=")[0], flags, n=1)
     return f"unknown argument {argument!r}; {f'did you mean {near[0]}?' if near else f'see {sub.prog} --help'}"
+
+
+def _engine(args: argparse.Namespace, work: Path, watch: Any) -> Any:
+    """Who does the work of `prepare`."""
+    from varietas.data import engine
+
+    workers = args.workers or len(os.sched_getaffinity(0))
+    if args.engine == "local":
+        return engine.local(workers, watch)
+    if args.engine == "ray":
+        return engine.ray(workers, work / "jobs", watch)
+    options = dict(option.partition("=")[::2] for option in args.slurm)
+    return engine.slurm(args.workers or -1, options, work / "jobs", watch)
 
 
 def _records(patterns: list[str]) -> Callable[[], Iterator[Any]]:

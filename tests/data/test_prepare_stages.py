@@ -162,7 +162,7 @@ def test_workers_that_always_die_are_told() -> None:
 @pytest.mark.parametrize("part_bytes", [SMALL_PARTS, 1 << 30])
 def test_too_many_bad_records_of_a_file_stop_it(part_bytes: int, files: list[str], model: bytes, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"cleaning": Cleaning(), "run": one_by_one, "part_bytes": part_bytes}
-    with pytest.raises(ValueError, match=r"a\.jsonl: more than 1 records cannot be read \(line 3001: no text; line 3002: invalid JSON\)"):
+    with pytest.raises(ValueError, match=r"a\.jsonl: 2 records cannot be read, 1 may \(line 3001: no text; line 3002: invalid JSON\)"):
         prepare(files, model, tmp_path / "c", max_rejects=1, **arguments)
     manifest = prepare(files, model, tmp_path / "c", max_rejects=2, **arguments)
     assert manifest["rejected"] == {"invalid JSON": 4, "no text": 4}
