@@ -11,12 +11,19 @@ def get_config(arg: str = "") -> ConfigDict:
     c.seed = 0  # of initial parameters and of the order of documents
 
     c.data = ConfigDict()
-    c.data.corpus = ""  # folder made by `varietas prepare`; empty: the embedded default, with a tokenizer of model.vocab_size
+    c.data.corpus = ""  # folder made by `varietas prepare`, or several ("corpora/web,corpora/wiki", each a source of the mixture);
+    # empty: the embedded default, with a tokenizer of model.vocab_size
     c.data.seq_len = 256  # tokens of a row
     c.data.workers = 0  # processes that read ahead; 0: a thread of this one
     c.data.mixture = ConfigDict()
     c.data.mixture.alpha = 0.5  # a language's share of tokens ∝ (its tokens in the corpus) ** alpha; 1: as they come, 0: all alike
     c.data.mixture.weights = ""  # explicit shares instead, "ces_Latn:2, mlt_Latn:1"; languages not named are left out
+    c.data.mixture.strategy = "alpha"  # or unimax: as even as can be, but nothing more than max_epochs times (Chung et al., 2023)
+    c.data.mixture.max_epochs = 4.0  # unimax: how often a language may be repeated
+    c.data.mixture.budget = 0  # unimax: tokens to be spread; 0: those of train.steps, as they are when the run begins
+    c.data.mixture.sources = ""  # "wiki:3, web:1": how often tokens of a source are seen, beside the other; not named: 1
+    c.data.mixture.where = ""  # documents wanted, by signals of the index: "quality >= 0.8 and robots != false"
+    c.data.mixture.phases = ConfigDict()  # name -> begin (token of the run), ramp (tokens), and what of the above is other from there on
 
     c.clean = ConfigDict()  # what `varietas prepare --config` does to text; training asks nothing of it
     c.clean.opt_outs = True  # leave out what robots.txt or a reservation of rights (TDM) on the page excludes

@@ -1,7 +1,7 @@
 """The training rows as a pure function: (corpus, mixture, seed) -> row i, for any i, in any order, on any machine.
 
-Rows come in blocks of BLOCK_ROWS. A block takes from each language's queue (see queue.py) as many tokens as the language's share
-of the block; a document that reaches over a block's end is cut there. So what a block holds depends on its number alone, and so
+Rows come in blocks of BLOCK_ROWS. A block takes from each stratum's queue (see mixture.py, queue.py) as many tokens as the stratum's
+share of the block; a document that reaches over a block's end is cut there. So what a block holds depends on its number alone, and so
 does every row: no state, no table. The documents of a block are packed into its rows, and the rows shuffled.
 """
 
@@ -13,10 +13,12 @@ from functools import lru_cache
 import numpy as np
 
 from varietas.data.corpus import Corpus
+from varietas.data.default import cache_folder
 from varietas.data.hashing import hash64
-from varietas.data.mixture import Mixture, shares
+from varietas.data.mixture import Mixture, course
 from varietas.data.packing import Packed, fill, pack
 from varietas.data.queue import Queue
+from varietas.data.sources import Sources, selected, sources_of, strata_of
 
 BLOCK_ROWS = 2048
 
@@ -28,8 +30,8 @@ class Pieces:
     """Runs of documents' tokens in the order of the rows that hold them: one entry a piece, all int64."""
 
     row: np.ndarray
-    language: np.ndarray  # index into corpus.languages
-    document: np.ndarray  # index within the language
+    stratum: np.ndarray  # index into Stream.strata
+    document: np.ndarray  # index within its source and language
     begin: np.ndarray  # first token of the piece within its document
     size: np.ndarray  # tokens
     epoch: np.ndarray
@@ -43,6 +45,7 @@ class Piece:
     """A run of one document's tokens in one row: what an auditor asks for."""
 
     row: int
+    source: str  # "" where there is one only
     language: str
     document: int
     begin: int
@@ -53,16 +56,39 @@ class Piece:
 class Stream:
     """Random access to the rows of a mixture. Pickles as its arguments, so worker processes can have one each."""
 
-    def __init__(self, corpus: Corpus, mixture: Mixture, seq_len: int, seed: int, block_rows: int = BLOCK_ROWS):
+    def __init__(self, corpus: Corpus | Sources, mixture: Mixture, seq_len: int, seed: int, block_rows: int = BLOCK_ROWS):
         """Raises ValueError if the mixture does not fit the corpus."""
         self.corpus, self.mixture, self.seq_len, self.seed, self.block_rows = corpus, mixture, seq_len, seed, block_rows
-        self.shares = shares(mixture, {code: corpus.tokens(code) for code in corpus.languages})
+        self.strata, sources = strata_of(corpus, mixture), sources_of(corpus)
+        self._sources = [sources[stratum.source] for stratum in self.strata]
+        self._selected = [
+            selected(source, stratum.code, stratum.where, cache_folder()) if stratum.where else None
+            for stratum, source in zip(self.strata, self._sources, strict=True)
+        ]
+        self.tokens = np.array([self._tokens(index) for index in range(len(self.strata))])
+        self.course = course(mixture, self.strata, self.tokens)
+        self._languages = np.array([corpus.languages.index(stratum.code) for stratum in self.strata])
         self._queues = {
-            index: Queue(corpus.lengths(code), int(hash64(seed, zlib.crc32(code.encode()))[0]))
-            for index, code in enumerate(corpus.languages)
-            if self.shares[index] > 0
+            index: Queue(self._lengths(index), int(hash64(seed, zlib.crc32("/".join(filter(None, vars(stratum).values())).encode()))[0]))
+            for index, stratum in enumerate(self.strata)
+            if self.course.end[:, index].any()
         }
         self._block = lru_cache(maxsize=4)(self._plan)
+
+    def _tokens(self, index: int) -> int:
+        if self._selected[index] is None:
+            return self._sources[index].tokens(self.strata[index].code)
+        return int(self._lengths(index).sum(dtype=np.int64))
+
+    def _lengths(self, index: int) -> np.ndarray:
+        """Tokens of each document of a stratum."""
+        lengths, chosen = self._sources[index].lengths(self.strata[index].code), self._selected[index]
+        return lengths if chosen is None else lengths[chosen]
+
+    def shares(self, tokens: int | None = None) -> np.ndarray:
+        """Share of each language, (languages,): among the first `tokens` of the run, or as it begins."""
+        of_strata = [self.course.taken(tokens, k) / tokens if tokens else float(self.course.end[0, k]) for k in range(len(self.strata))]
+        return np.bincount(self._languages, of_strata, len(self.corpus.languages))
 
     def __reduce__(self) -> tuple[type, tuple]:
         return Stream, (self.corpus, self.mixture, self.seq_len, self.seed, self.block_rows)
@@ -77,10 +103,16 @@ class Stream:
         shape = (stop - start, self.seq_len)
         out = {name: np.zeros(shape, np.int32) for name in ("tokens", "segments", "positions", "languages")}
         out["tokens"][:] = self.corpus.pad_id
-        texts = self.corpus.read(pieces.language, pieces.document)
+        texts = self._read(pieces)
         at = np.zeros(stop - start, np.int64)
         segment = np.zeros(stop - start, np.int32)
-        columns = ((pieces.row - start).tolist(), pieces.language.tolist(), texts, pieces.begin.tolist(), pieces.size.tolist())
+        columns = (
+            (pieces.row - start).tolist(),
+            self._languages[pieces.stratum].tolist(),
+            texts,
+            pieces.begin.tolist(),
+            pieces.size.tolist(),
+        )
         for r, language, text, begin, size in zip(*columns, strict=True):
             here = slice(at[r], at[r] + size)
             segment[r] += 1
@@ -94,8 +126,21 @@ class Stream:
     def documents(self, start: int, stop: int) -> Iterator[Piece]:
         """Which part of which document lies in rows `start` to `stop`, in the order of the rows' tokens."""
         columns = (column.tolist() for column in vars(self._pieces(start, stop)).values())
-        for row, language, document, begin, size, epoch in zip(*columns, strict=True):
-            yield Piece(row, self.corpus.languages[language], document, begin, size, epoch)
+        for row, stratum, document, begin, size, epoch in zip(*columns, strict=True):
+            yield Piece(row, self.strata[stratum].source, self.strata[stratum].code, document, begin, size, epoch)
+
+    def _read(self, pieces: Pieces) -> list[np.ndarray]:
+        """The whole documents that the pieces are of."""
+        texts: list[np.ndarray] = [np.zeros(0, np.int32)] * len(pieces.document)
+        of_source: dict[int, list[int]] = {}
+        for at, stratum in enumerate(pieces.stratum.tolist()):
+            of_source.setdefault(id(self._sources[stratum]), []).append(at)
+        for members in of_source.values():
+            source = self._sources[pieces.stratum[members[0]]]
+            codes = np.array([source.languages.index(self.strata[stratum].code) for stratum in pieces.stratum[members].tolist()])
+            for at, text in zip(members, source.read(codes, pieces.document[members]), strict=True):
+                texts[at] = text
+        return texts
 
     def _pieces(self, start: int, stop: int) -> Pieces:
         if not 0 <= start <= stop:
@@ -117,19 +162,21 @@ class Stream:
         return self._lay_out(b, pieces, np.concatenate([[0], np.flatnonzero(begins), [len(order)]]))
 
     def _arrivals(self, b: int, index: int) -> tuple[Pieces, np.ndarray]:
-        """What block b takes from one language, and when each piece comes: 0 to 1 for the beginning and end of the block."""
+        """What block b takes from one stratum, and when each piece comes: 0 to 1 for the beginning and end of the block."""
         begin, end = self._taken(b, index), self._taken(b + 1, index)
         took = self._queues[index].take(begin, end)
         same = np.full(len(took.size), index)
         arrival = (np.cumsum(took.size) - took.size) / max(1, end - begin)
-        return Pieces(np.zeros_like(same), same, took.document, took.begin, took.size, took.epoch), arrival
+        chosen = self._selected[index]
+        document = took.document if chosen is None else chosen[took.document].astype(np.int64)
+        return Pieces(np.zeros_like(same), same, document, took.begin, took.size, took.epoch), arrival
 
     def _taken(self, b: int, index: int) -> int:
-        """Tokens of a language in all blocks before b.
+        """Tokens of a stratum in all blocks before b.
 
-        Rounding may give a block a token too many of each language, so each block keeps a token for each language free.
+        Rounding may give a block a token too many of each stratum, so each block keeps a token for each stratum free.
         """
-        return int(self.shares[index] * (b * (self.block_rows * self.seq_len - len(self.shares))))
+        return int(self.course.taken(b * (self.block_rows * self.seq_len - len(self.strata)), index))
 
     def _lay_out(self, b: int, pieces: Pieces, bounds: np.ndarray) -> Pieces:
         """Puts the pieces into the rows of block b, stretch after stretch; stretch s is pieces bounds[s] to bounds[s + 1].
@@ -147,19 +194,17 @@ class Stream:
             first_row, opened = divmod(int(tokens[bounds[s]]), self.seq_len)
             packed = pack(pieces.size[members], self.seq_len, opened)
             ended = int(tokens[bounds[s + 1]]) % self.seq_len
-            lead = lead_languages(packed, pieces.language[members])
+            lead = lead_languages(packed, pieces.stratum[members])
             place = shuffle(lead, hash64(self.seed, b, s, np.arange(len(lead))), first_stays=opened > 0, last_stays=ended > 0)
             laid.append((bounds[s] + packed.document, packed.begin, packed.size, first_row + place[packed.row]))
         of, offset, size, row = (np.concatenate(column) for column in zip(*laid, strict=True))
         order = np.lexsort((of, row))
         of, offset, size, row = of[order], offset[order], size[order], row[order]
-        return Pieces(
-            b * self.block_rows + row, pieces.language[of], pieces.document[of], pieces.begin[of] + offset, size, pieces.epoch[of]
-        )
+        return Pieces(b * self.block_rows + row, pieces.stratum[of], pieces.document[of], pieces.begin[of] + offset, size, pieces.epoch[of])
 
 
 def lead_languages(packed: Packed, languages: np.ndarray) -> np.ndarray:
-    """The language that each row has the most tokens of, (rows,); `languages` is of the documents that were packed."""
+    """The language (or stratum) that each row has the most tokens of, (rows,); `languages` is of the documents that were packed."""
     tokens = np.zeros((packed.row.max() + 1, languages.max() + 1), np.int64)
     np.add.at(tokens, (packed.row, languages[packed.document]), packed.size)
     return tokens.argmax(1)

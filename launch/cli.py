@@ -84,6 +84,28 @@ def train(args: argparse.Namespace, console: Console) -> int:
     return 0 if run.train() else INTERRUPTED
 
 
+def mixture(args: argparse.Namespace, console: Console) -> int:
+    """what a run would take of each language and source, before it begins
+
+    varietas mixture --config demo --config.data.mixture.strategy=unimax
+    """
+    from varietas.launch.run import corpus_of, run_tokens, stream_of
+    from varietas.launch.settings import check, load_config
+    from varietas.launch.show import mixture_table, mixture_warnings
+
+    config = load_config(args.config, args.fields)
+    check(config)
+    tokens = run_tokens(config)
+    with config.unlocked():
+        config.data.mixture.budget = config.data.mixture.budget or tokens
+    stream = stream_of(config, corpus_of(config))
+    console.print(mixture_table(stream, tokens))
+    for warning in mixture_warnings(stream, tokens):
+        console.print(f"[yellow]{warning}[/]", soft_wrap=True)
+    console.print(f"{tokens:,} tokens: {config.train.steps:,} steps of {config.train.batch_size:,} × {config.data.seq_len:,}")
+    return 0
+
+
 def evaluate(args: argparse.Namespace, console: Console) -> int:
     """bits per byte of every language, worst first
 
@@ -149,7 +171,7 @@ def digest(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-VERBS: tuple[Verb, ...] = (tokenizer, prepare, train, evaluate, generate, report, digest)
+VERBS: tuple[Verb, ...] = (tokenizer, prepare, mixture, train, evaluate, generate, report, digest)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -211,12 +233,13 @@ def parser() -> argparse.ArgumentParser:
     made[prepare].add_argument(
         "--max_rejects", type=_whole, metavar="N", help="stop where more than N records of a file cannot be read (default: never)"
     )
-    made[train].add_argument(
-        "--config", required=True, metavar="NAME|PATH[:ARG]", help="a config of ours by name, or a file with get_config()"
-    )
-    made[train].add_argument(
-        "--config.FIELD", dest="_field", metavar="VALUE", help="any field, as in --config.mesh.fsdp=4; configs/base.py lists them"
-    )
+    for verb in (mixture, train):
+        made[verb].add_argument(
+            "--config", required=True, metavar="NAME|PATH[:ARG]", help="a config of ours by name, or a file with get_config()"
+        )
+        made[verb].add_argument(
+            "--config.FIELD", dest="_field", metavar="VALUE", help="any field, as in --config.mesh.fsdp=4; configs/base.py lists them"
+        )
     for verb in (train, evaluate, generate, report, digest):
         made[verb].add_argument("--run", type=Path, required=True, metavar="DIR", help="the run's folder")
         made[verb].add_argument(
@@ -249,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, rest = parser().parse_known_args(argv)
     args.fields = rest
     try:
-        if rest and args.verb not in (prepare, train):  # these have a config
+        if rest and args.verb not in (prepare, mixture, train):  # these have a config
             raise ValueError(_unknown(rest[0], args.sub))
         return args.verb(args, console)
     except KeyboardInterrupt:

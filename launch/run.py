@@ -19,7 +19,9 @@ from varietas.data.default import default_corpus, parallel_documents
 from varietas.data.documents import Document
 from varietas.data.files import write_json
 from varietas.data.languages import WORLD
-from varietas.data.mixture import Mixture, shares
+from varietas.data.mixture import from_config
+from varietas.data.sources import Sources, open_corpus
+from varietas.data.stream import Stream
 from varietas.launch import backend
 from varietas.launch.settings import check, experiment, load_config, resolve_mesh, suitable
 from varietas.launch.settings import cpu_devices as devices_for
@@ -48,6 +50,21 @@ class Losses:
         axes.set(xlabel="step", ylabel="loss (nats a token)")
         axes.legend(ncols=2, fontsize="small")
         return axes
+
+
+def run_tokens(config: ConfigDict) -> int:
+    """Tokens of all steps."""
+    return config.train.steps * config.train.batch_size * config.data.seq_len
+
+
+def corpus_of(config: ConfigDict) -> Corpus | Sources:
+    """The corpus that a config names, or the embedded one. Raises ValueError if there is none."""
+    return open_corpus(str(config.data.corpus or default_corpus(config.model.vocab_size)))
+
+
+def stream_of(config: ConfigDict, corpus: Corpus | Sources) -> Stream:
+    """The rows that a config asks for. Raises ValueError if its mixture does not fit the corpus."""
+    return Stream(corpus, from_config(config.data.mixture.to_dict()), config.data.seq_len, config.seed)
 
 
 class Run:
@@ -93,7 +110,14 @@ class Run:
         mesh = resolve_mesh(config, suitable(config, n_devices) if fit else n_devices)
         with config.unlocked():
             config.mesh.data, config.mesh.fsdp, config.mesh.tensor = mesh
+            config.data.mixture.budget = config.data.mixture.budget or self._budget(config)
         self.config = config
+
+    def _budget(self, config: ConfigDict) -> int:
+        """Tokens of the whole run as it was begun: if train.steps changes later, the rows shall not."""
+        if run_folder.begun(self.folder):
+            return int(run_folder.read_config(self.folder)["data"]["mixture"]["budget"])
+        return run_tokens(config)
 
     @classmethod
     def open(cls, folder: str | Path, cpu_devices: int | None = None, **kwargs: Any) -> "Run":
@@ -116,7 +140,7 @@ class Run:
             self.console.print(f"changed since the run began: {change}")
         done = self._steps_done()
         if not (done and (self.folder / "tokenizer.model").exists()):
-            shutil.copyfile(corpus.path / "tokenizer.model", self.folder / "tokenizer.model")
+            shutil.copyfile(str(corpus.path).split(",")[0] + "/tokenizer.model", self.folder / "tokenizer.model")
         stop = None if steps is None else done + steps
         evaluate = self._evaluate_while_training if self.config.eval.every else None
         outcome = train(self._experiment(corpus), self.folder, self.console, stop, evaluate, **self._build)
@@ -215,9 +239,9 @@ class Run:
             np.array([r["step"] for r in records]), np.array([r["loss"] for r in records]), {code: column(code) for code in codes}
         )
 
-    def _corpus(self) -> Corpus:
-        path = self.config.data.corpus or default_corpus(self.config.model.vocab_size)
-        corpus = Corpus(path)
+    def _corpus(self) -> Corpus | Sources:
+        corpus = corpus_of(self.config)
+        path = corpus.path
         have, need = self.config.model.vocab_size, corpus.manifest["vocab_size"]
         if have < need:
             raise ValueError(f"model.vocab_size={have} is smaller than the tokenizer of {path}; set model.vocab_size={need} or more")
@@ -231,11 +255,11 @@ class Run:
         """A JSON file of the run's folder."""
         return json.loads((self.folder / name).read_text("utf-8"))
 
-    def _shares(self, corpus: Corpus) -> np.ndarray:
-        """Share of tokens of each language of the corpus. Raises ValueError if the mixture does not fit the corpus."""
-        return shares(Mixture(**self.config.data.mixture), {code: corpus.tokens(code) for code in corpus.languages})
+    def _shares(self, corpus: Corpus | Sources) -> np.ndarray:
+        """Share of tokens of each language over the whole run. Raises ValueError if the mixture does not fit the corpus."""
+        return stream_of(self.config, corpus).shares(run_tokens(self.config))
 
-    def _experiment(self, corpus: Corpus) -> Any:
+    def _experiment(self, corpus: Corpus | Sources) -> Any:
         mesh = self.config.mesh
         return experiment(self.config, str(corpus.path), (mesh.data, mesh.fsdp, mesh.tensor))
 

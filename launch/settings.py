@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from varietas.data.clean import DUPLICATE_MODES, PII_MODES
-from varietas.data.mixture import Mixture, parse_weights
+from varietas.data.mixture import from_config
 from varietas.model.config import ModelConfig
 from varietas.train.experiment import Experiment, OptimConfig
 from varietas.train.folder import flatten
@@ -122,7 +122,7 @@ def check(config: ConfigDict) -> None:
     """Raises ValueError, in one line with the nearest valid value, on anything that cannot be trained."""
     known, flat = _base_fields(), flatten(config.to_dict())
     for field in flat:
-        if field not in known:
+        if field not in known and not field.startswith("data.mixture.phases."):  # whose names are the user's, and checked below
             raise ValueError(f"config has an unknown field {field}; {_nearest(field, list(known))}")
     for field, value in known.items():
         if field not in flat:
@@ -169,8 +169,7 @@ def check(config: ConfigDict) -> None:
     if t.batch_size % t.grad_accum:
         fits = _divisor(t.batch_size, t.grad_accum)
         raise ValueError(f"train.grad_accum={t.grad_accum} does not divide train.batch_size={t.batch_size}; set grad_accum={fits}")
-    if config.data.mixture.weights:
-        parse_weights(config.data.mixture.weights)
+    from_config(config.data.mixture.to_dict())
 
 
 def cpu_devices(config: ConfigDict, cores: int) -> int:
@@ -239,7 +238,7 @@ def experiment(config: ConfigDict, corpus: str, mesh: tuple[int, int, int]) -> E
         corpus=corpus,
         seq_len=config.data.seq_len,
         workers=config.data.workers,
-        mixture=Mixture(**config.data.mixture),
+        mixture=from_config(config.data.mixture.to_dict()),
         model=ModelConfig(**config.model),
         optim=OptimConfig(**config.optim),
         mesh=mesh,

@@ -11,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from varietas.data.languages import name
+from varietas.data.stream import Stream
 from varietas.data.tokenizer import Fertility
 
 MANY = 30  # languages that are listed by name
+MANY_EPOCHS = 4  # up to here repeated text is nearly as good as new (Muennighoff et al., 2023)
 FEW_BYTES = 500  # below it a language's figure is mostly chance
 
 
@@ -75,9 +77,13 @@ def rejects_table(manifest: Mapping[str, Any]) -> Table:
     of_language = manifest["rejected_by_language"]
     for reason, n in sorted(manifest["rejected"].items(), key=lambda item: -item[1]):
         most = sorted(((reasons.get(reason, 0), code or "?") for code, reasons in of_language.items() if reason in reasons), reverse=True)
-        listed = ", ".join(f"{code} {count:,}" for count, code in most[:4]) + (" …" if len(most) > 4 else "")
-        table.add_row(reason, f"{n:,}", f"{n / manifest['records_read']:.2%}", listed)
-    return table
+        listed = ", ".join(f"{code} {n:.1f} {source}".rstrip() for n, code, source in often[:8]) + (" …" if often[8:] else "")
+        yield (
+            f"repeated more than {MANY_EPOCHS} times: {listed}. What comes more often than that teaches less and less "
+            "(Muennighoff et al., 2023): give it a smaller share, add text, or take fewer steps"
+        )
+    if stream.mixture.strategy == "unimax" and min(epochs.values()) >= stream.mixture.max_epochs * 0.999:
+        yield f"runs dry: all there is, {stream.mixture.max_epochs:g} times over, is less than the {tokens:,} tokens of the run"
 
 
 def evaluation_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 
 from varietas.data.corpus import Corpus
 from varietas.data.documents import Document
+from varietas.data.sources import Sources
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Build, Decoder, Params, bind, graph_and_shapes
 from varietas.model.loss import cross_entropy
@@ -94,7 +95,7 @@ def nats(
     return total
 
 
-def unigram_nats(texts: dict[str, Text], corpus: Corpus, shares: np.ndarray) -> dict[str, float]:
+def unigram_nats(texts: dict[str, Text], corpus: Corpus | Sources, shares: np.ndarray) -> dict[str, float]:
     """The same under an order-0 model: the frequencies of tokens in the training mixture, every token counted once more."""
     counts = corpus.unigrams.astype(np.float64)
     frequency = counts / np.maximum(counts.sum(1, keepdims=True), 1)  # of each language, (languages, V)

@@ -22,6 +22,7 @@ from rich.console import Console
 from varietas.data.corpus import Corpus
 from varietas.data.files import write_json
 from varietas.data.loader import batches
+from varietas.data.sources import Sources, open_corpus
 from varietas.data.stream import Rows, Stream
 from varietas.model.decoder import Build, Decoder
 from varietas.model.flops import train_flops_per_token
@@ -57,7 +58,7 @@ def train(
     if the loss is no number.
     """
     stop = min(exp.steps, exp.steps if stop is None else stop)
-    corpus = Corpus(exp.corpus)
+    corpus = open_corpus(exp.corpus)
     stream = Stream(corpus, exp.mixture, exp.seq_len, exp.seed)
     mesh = make_mesh(*exp.mesh, devices=jax.devices()[: math.prod(exp.mesh)])
     abstract = abstract_state(exp.model, exp.optim, mesh, build)
@@ -96,6 +97,7 @@ def train(
                 if save:
                     log.sync()
                     checkpoints.save(state, provenance(exp, versions, corpus, n, recorder.seen))
+                    write_json(run / "mixture.json", mixture_record(corpus, stream, n * exp.batch_size * exp.seq_len))
                 if ask and evaluate is not None:
                     log.write_evaluation(n, evaluate(state.params, mesh, n))
                 if save or ask:
@@ -119,7 +121,7 @@ def due(n: int, every: int) -> bool:
     return every > 0 and n % every == 0
 
 
-def restore(checkpoints: Checkpoints, abstract: State, corpus: Corpus) -> tuple[State | None, np.ndarray]:
+def restore(checkpoints: Checkpoints, abstract: State, corpus: Corpus | Sources) -> tuple[State | None, np.ndarray]:
     """The newest whole checkpoint as a state, and tokens seen by language; None and zeros for a new run.
 
     Raises ValueError if the checkpoint was trained on another corpus or tokenizer.
@@ -138,11 +140,11 @@ def restore(checkpoints: Checkpoints, abstract: State, corpus: Corpus) -> tuple[
     return State(step, restored.params, restored.optimizer), seen
 
 
-def data_identity(corpus: Corpus) -> dict[str, str]:
+def data_identity(corpus: Corpus | Sources) -> dict[str, str]:
     return {"corpus_digest": corpus.digest, "tokenizer_digest": corpus.manifest["tokenizer_digest"]}
 
 
-def provenance(exp: Experiment, versions: dict[str, Any], corpus: Corpus, step: int, seen: np.ndarray) -> dict[str, Any]:
+def provenance(exp: Experiment, versions: dict[str, Any], corpus: Corpus | Sources, step: int, seen: np.ndarray) -> dict[str, Any]:
     """What goes into a checkpoint beside the arrays: the data, how far it was read, and what it was trained with."""
     return {
         **data_identity(corpus),
@@ -159,7 +161,7 @@ def compile_and_announce(
     versions: dict[str, Any],
     abstract: State,
     mesh: Mesh,
-    corpus: Corpus,
+    corpus: Corpus | Sources,
     stream: Stream,
     console: Console,
     build: Build,
@@ -182,7 +184,7 @@ def compile_and_announce(
         },
     }
     write_json(run / "environment.json", {**versions, **facts})
-    write_json(run / "mixture.json", mixture_record(corpus, stream))
+    write_json(run / "mixture.json", mixture_record(corpus, stream, exp.steps * exp.batch_size * exp.seq_len))
     held, working = memory.argument_size_in_bytes / 2**20, memory.temp_size_in_bytes / 2**20
     shape = " × ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     gflop = facts["flops_per_token"] * exp.batch_size * exp.seq_len / 1e9
@@ -196,11 +198,11 @@ def compile_and_announce(
     return step
 
 
-def mixture_record(corpus: Corpus, stream: Stream) -> dict[str, Any]:
-    """Corpus, digests, and for each language what there is and the share wanted."""
+def mixture_record(corpus: Corpus | Sources, stream: Stream, tokens: int) -> dict[str, Any]:
+    """Corpus, digests, and for each language what there is and the share of the first `tokens` that is wanted."""
     languages = {
         code: {"weight": float(share), **{field: corpus.manifest["languages"][code][field] for field in ("documents", "tokens", "bytes")}}
-        for code, share in zip(corpus.languages, stream.shares, strict=True)
+        for code, share in zip(corpus.languages, stream.shares(tokens), strict=True)
     }
     return {"corpus": str(corpus.path), **data_identity(corpus), "languages": languages}
 

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tensorboardX import SummaryWriter
 
 from varietas.data.corpus import Corpus
+from varietas.data.sources import Sources
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 
@@ -24,7 +25,9 @@ LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 class Recorder:
     """Turns the metrics of each step, as they leave the device, into records; keeps count of the tokens seen."""
 
-    def __init__(self, log: "MetricsLog", screen: "Screen", corpus: Corpus, seen: np.ndarray, flops_per_token: float, peak: float):
+    def __init__(
+        self, log: "MetricsLog", screen: "Screen", corpus: Corpus | Sources, seen: np.ndarray, flops_per_token: float, peak: float
+    ):
         """`seen`: int64, tokens of each language of the corpus in earlier steps. `peak`: FLOP/s of all devices."""
         self._log, self._screen, self._corpus, self.seen = log, screen, corpus, seen
         self._flops_per_token, self._peak = flops_per_token, peak

@@ -131,8 +131,8 @@ def test_shares_and_padding_over_a_thousand_rows(case: str, start: int, corpus: 
     }[case]()
     rows = stream.rows(start, start + 1000)
     real = rows["segments"] > 0
-    seen = np.bincount(rows["languages"][real], minlength=len(stream.shares)) / real.sum()
-    assert np.abs(seen - stream.shares).max() < 0.02
+    seen = np.bincount(rows["languages"][real], minlength=len(stream.corpus.languages)) / real.sum()
+    assert np.abs(seen - stream.shares()).max() < 0.02
     assert 1 - real.mean() < 0.001
 
 

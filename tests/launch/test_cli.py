@@ -42,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_help_names_every_verb_and_shows_examples() -> None:
     text = varietas("--help").stdout
-    for verb in ("tokenizer", "prepare", "train", "evaluate", "generate", "report", "digest"):
+    for verb in ("tokenizer", "prepare", "mixture", "train", "evaluate", "generate", "report", "digest"):
         assert re.search(rf"^ +{verb}\b", text, re.MULTILINE)
         assert f"varietas {verb} --" in varietas(verb, "--help").stdout
 
