@@ -77,6 +77,35 @@ def rejects_table(manifest: Mapping[str, Any]) -> Table:
     of_language = manifest["rejected_by_language"]
     for reason, n in sorted(manifest["rejected"].items(), key=lambda item: -item[1]):
         most = sorted(((reasons.get(reason, 0), code or "?") for code, reasons in of_language.items() if reason in reasons), reverse=True)
+        listed = ", ".join(f"{code} {count:,}" for count, code in most[:4]) + (" …" if len(most) > 4 else "")
+        table.add_row(reason, f"{n:,}", f"{n / manifest['records_read']:.2%}", listed)
+    return table
+
+
+def mixture_table(stream: Stream, tokens: int) -> Table:
+    """What the first `tokens` of a run take of each language and source, what is repeated most first."""
+    phases = ["begin", *(phase.name for phase in stream.mixture.phases)] if stream.mixture.phases else ["share"]
+    table = Table("language", "", "source", "tokens there are", "taken", "epochs", *phases, box=None, pad_edge=False)
+    _right(table, *range(3, 6 + len(phases)))
+    taken = [stream.course.taken(tokens, k) for k in range(len(stream.strata))]
+    epochs = [n / max(1, there) for n, there in zip(taken, stream.tokens.tolist(), strict=True)]
+    for k in sorted(range(len(taken)), key=lambda k: -epochs[k]):
+        stratum, share = stream.strata[k], stream.course.end[:, k]
+        if share.any():
+            source = " ".join(filter(None, (stratum.source, stratum.where)))
+            figures = f"{stream.tokens[k]:,}", f"{taken[k]:,.0f}", f"{epochs[k]:.2f}", *(f"{part:.2%}" for part in share)
+            table.add_row(stratum.code, name(stratum.code), source, *figures)
+    return table
+
+
+def mixture_warnings(stream: Stream, tokens: int) -> Iterator[str]:
+    """What one should know before such a run begins."""
+    epochs: dict[tuple[str, str], float] = {}
+    for k, stratum in enumerate(stream.strata):  # what one filter lets through may come by another too
+        key = (stratum.code, stratum.source)
+        epochs[key] = epochs.get(key, 0.0) + stream.course.taken(tokens, k) / max(1, int(stream.tokens[k]))
+    often = sorted(((n, *key) for key, n in epochs.items() if n > MANY_EPOCHS), reverse=True)
+    if often:
         listed = ", ".join(f"{code} {n:.1f} {source}".rstrip() for n, code, source in often[:8]) + (" …" if often[8:] else "")
         yield (
             f"repeated more than {MANY_EPOCHS} times: {listed}. What comes more often than that teaches less and less "
