@@ -13,16 +13,19 @@ Document k of a language is record k % SHARD_DOCUMENTS of shard k // SHARD_DOCUM
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from varietas.data.documents import Document
+
 FORMAT = 1
 SHARD_DOCUMENTS = 1 << 16
 OPEN_SHARDS = 256  # at a time: each holds a file descriptor, of which a process often has 1,024
+DECODED = 1024  # documents at a time
 MANIFEST = ("digest", "tokenizer_digest", "vocab_size", "pad_id", "dtype", "languages")  # what reading a corpus needs
 
 
@@ -130,3 +133,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if manifest["digest"] != corpus_digest(manifest["tokenizer_digest"], manifest["languages"]):
         raise ValueError(f"{file}: its digest does not fit its languages; the corpus is damaged, prepare it again")
     return manifest
+
+
+def decoded(path: Path) -> Iterator[Document]:
+    """The texts of a prepared corpus, out of its tokens: what a tokenizer can be trained on without the raw files."""
+    from varietas.data.tokenizer import load
+
+    corpus, processor = Corpus(path), load(path / "tokenizer.model")
+    for index, code in enumerate(corpus.languages):
+        for begin in range(0, corpus.documents(code), DECODED):
+            numbers = np.arange(begin, min(begin + DECODED, corpus.documents(code)))
+            for ids in corpus.read(np.full(len(numbers), index), numbers):
+                yield Document("", code, processor.decode(ids.tolist()))

@@ -7,7 +7,6 @@ from varietas.data import embedded, tokenizer
 from varietas.data.documents import Document
 from varietas.data.prepare import prepare_documents
 
-ALPHA = 0.3  # how the tokenizer samples languages
 VERSION = 1  # raise when the same text would give another corpus
 
 
@@ -33,5 +32,5 @@ def default_corpus(vocab_size: int) -> Path:
     path = cache_folder() / "corpora" / f"eld-v{VERSION}-{vocab_size}"
     if not path.exists():
         documents = training_documents()
-        prepare_documents(documents, tokenizer.train(lambda: documents, vocab_size, ALPHA), path)
+        prepare_documents(documents, tokenizer.train(lambda: documents, vocab_size), path)
     return path

@@ -1,4 +1,4 @@
-"""SentencePiece BPE with byte fallback and no normalisation, trained on languages in the shares p ∝ n^alpha.
+"""SentencePiece BPE with byte fallback and no normalisation, trained on languages in shares that can be chosen.
 
 Every string comes back as it was, but for U+2581, which is SentencePiece's own mark for a space.
 """
@@ -10,15 +10,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import sentencepiece as spm
 
 from varietas.data.documents import Document
 from varietas.data.files import write_atomically
+from varietas.data.mixture import unimax
+from varietas.data.parallel import Parallel
+from varietas.data.parity import POOL_BYTES, Round, counter, search
 
 UNK, BOS, EOS, PAD = range(4)
 RESERVED = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>", *(f"<|reserved_{i}|>" for i in range(12)))
 SMALLEST_VOCABULARY = 4 + len(RESERVED) + 2 + 256 + 1  # specials, newline and tab, bytes, one piece
 SAMPLE_BYTES = 200_000_000
+UNIMAX_EPOCHS = 4.0
+START_ALPHA = 0.3  # where the parity search begins
 LINE_BYTES = 4096
 
 
@@ -29,6 +35,7 @@ class Fertility:
     bytes: int
     words: int
     tokens: int
+    fallback: int  # tokens that are single bytes
 
     @property
     def tokens_per_word(self) -> float:
@@ -39,31 +46,83 @@ class Fertility:
         return self.bytes / max(1, self.tokens)
 
 
-def train(documents: Callable[[], Iterable[Document]], vocab_size: int, alpha: float = 0.3, sample_bytes: int = SAMPLE_BYTES) -> bytes:
-    """A SentencePiece model of exactly `vocab_size` pieces. `documents` is called twice and streamed both times.
+def train(
+    documents: Callable[[], Iterable[Document]],
+    vocab_size: int,
+    sampling: str = "alpha:0.3",
+    texts: Parallel | None = None,
+    sample_bytes: int = SAMPLE_BYTES,
+    progress: Callable[[Round], None] = lambda result: None,
+) -> bytes:
+    """A SentencePiece model of exactly `vocab_size` pieces. `documents` is called two or three times and streamed each time.
 
-    Languages enter with p ∝ n^alpha of their n bytes (Conneau et al., 2020), small ones by repetition.
-    Raises ValueError if there is no text, or too little for so many pieces.
+    `sampling` says how much of each language it learns from, small ones by repetition: "alpha:X", p ∝ n^X of their n bytes (Conneau et
+    al., 2020); "unimax", all alike but none more than 4 times (Chung et al., 2023); "parity", so that the same content takes as many
+    tokens in each as can be (see parity.py), of which `texts` are a measure, if there are any.
+    Raises ValueError if there is no text, or too little for so many pieces, or no such sampling.
     """
     if vocab_size < SMALLEST_VOCABULARY:
         raise ValueError(f"vocab_size={vocab_size} is too small: bytes and special tokens alone need {SMALLEST_VOCABULARY}")
+    strategy, alpha = parse_sampling(sampling)
     size: dict[str, int] = {}
     for document in documents():
         size[document.lang] = size.get(document.lang, 0) + len(document.text.encode())
     if not size:
         raise ValueError("no text to train a tokenizer on: the input holds no document")
-    total = sum(size.values())
-    scale = min(total, sample_bytes) / sum(n**alpha for n in size.values())
-    copies = {lang: scale * n**alpha / n for lang, n in size.items()}
+    sample_bytes = min(sum(size.values()), sample_bytes)
+    if strategy == "unimax":
+        bytes_of = dict(zip(size, unimax(np.array([float(n) for n in size.values()]), sample_bytes, UNIMAX_EPOCHS), strict=True))
+    else:
+        bytes_of = {lang: float(n) ** alpha for lang, n in size.items()}
+    shares = {lang: n / sum(bytes_of.values()) for lang, n in bytes_of.items()}
+    if strategy == "parity":
+        pool = _pool(documents(), size)
+
+        def count_with(sample: Iterable[Document]) -> Callable[[str], int]:
+            return counter(load(_train_on(_lines(sample), vocab_size, sum(size.values()))))
+
+        shares = search(pool, shares, count_with, texts, progress)
+    copies = {lang: sample_bytes * share / size[lang] for lang, share in shares.items()}
+    return _train_on(_sample(documents(), copies), vocab_size, sum(size.values()))
+
+
+def parse_sampling(text: str) -> tuple[str, float]:
+    """`"alpha:0.3"`, `"unimax"` or `"parity"` as strategy and alpha. Raises ValueError on anything else."""
+    strategy, _, number = text.partition(":")
+    if strategy in ("unimax", "parity") and not number:
+        return strategy, START_ALPHA
+    try:
+        if strategy == "alpha" and 0 <= (alpha := float(number)) <= 1:
+            return strategy, alpha
+    except ValueError:
+        pass
+    raise ValueError(f"--sampling {text}: expected alpha:X with X from 0 to 1, unimax, or parity")
+
+
+def _pool(documents: Iterable[Document], size: dict[str, int]) -> dict[str, list[str]]:
+    """About POOL_BYTES of each language, from all over its text."""
+    pool: dict[str, list[str]] = {lang: [] for lang in size}
+    owed = dict.fromkeys(size, 0.0)
+    for document in documents:
+        owed[document.lang] += min(1.0, POOL_BYTES / size[document.lang])
+        if owed[document.lang] >= 1:
+            owed[document.lang] -= 1
+            pool[document.lang].append(document.text)
+    return pool
+
+
+def _train_on(lines: Iterator[str], vocab_size: int, total: int) -> bytes:
+    """SentencePiece on these lines; `total` bytes there are, for what is said when they do not do."""
     model, raised = io.BytesIO(), list[BaseException]()
     try:
         spm.SentencePieceTrainer.train(
-            sentence_iterator=_noting(_sample(documents(), copies), raised),
+            sentence_iterator=_noting(lines, raised),
             model_writer=model,
             model_type="bpe",
             vocab_size=vocab_size,
             byte_fallback=True,
             split_digits=True,
+            allow_whitespace_only_pieces=True,
             character_coverage=0.9999,
             normalization_rule_name="identity",
             remove_extra_whitespaces=False,
@@ -100,9 +159,15 @@ def _sample(documents: Iterable[Document], copies: dict[str, float]) -> Iterator
         owed[document.lang] += copies[document.lang]
         times = math.floor(owed[document.lang])
         owed[document.lang] -= times
-        lines = [piece for line in document.text.split("\n") for piece in _short(line)] if times else []
         for _ in range(times):
-            yield from lines
+            yield from _lines([document])
+
+
+def _lines(documents: Iterable[Document]) -> Iterator[str]:
+    """The lines of documents, in pieces that SentencePiece takes."""
+    for document in documents:
+        for line in document.text.split("\n"):
+            yield from _short(line)
 
 
 def _noting(lines: Iterator[str], raised: list[BaseException]) -> Iterator[str]:
@@ -164,13 +229,16 @@ class Incremental:
 
 
 def fertility(processor: spm.SentencePieceProcessor, documents: Iterable[Document]) -> dict[str, Fertility]:
-    """Bytes, words (between white space) and tokens of each language."""
+    """Bytes, words (between white space), tokens and byte fallbacks of each language."""
     counts: dict[str, list[int]] = {}
+    single = frozenset(piece for piece in range(processor.get_piece_size()) if processor.is_byte(piece))
     for document in documents:
-        count = counts.setdefault(document.lang, [0, 0, 0])
+        count = counts.setdefault(document.lang, [0, 0, 0, 0])
+        ids = processor.encode(document.text)
         count[0] += len(document.text.encode())
         count[1] += len(document.text.split())
-        count[2] += len(processor.encode(document.text))
+        count[2] += len(ids)
+        count[3] += sum(map(single.__contains__, ids))
     return {lang: Fertility(*count) for lang, count in sorted(counts.items())}
 
 

@@ -9,6 +9,8 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,20 +22,65 @@ INTERRUPTED = 3  # exit status of a run that a signal stopped: run the same comm
 
 
 def tokenizer(args: argparse.Namespace, console: Console) -> int:
-    """train a SentencePiece tokenizer that is fair to small languages
+    """train a SentencePiece tokenizer that is fair to small languages, or compare some
 
-    varietas tokenizer --input 'texts/*.jsonl.zst' --out euro.model --vocab_size 32000
+    varietas tokenizer --input 'texts/*.jsonl.zst' --out euro.model --vocab_size 32000 --sampling parity --parallel flores.jsonl
     """
     from varietas.data import tokenizer as tok
-    from varietas.launch.show import fertility_table
+    from varietas.data.parallel import halves, parallel, premiums
+    from varietas.data.parity import counter
+    from varietas.launch.show import parity_table, treatment_table
 
+    texts = parallel(_documents(args.parallel, console)()) if args.parallel else None
+    if args.report:
+        return _compare(args, texts, console)
+    if args.out is None:
+        raise ValueError("--out is missing: where to write the .model file")
+    tok.parse_sampling(args.sampling)
     documents = _documents(args.input, console)
     args.out.parent.mkdir(parents=True, exist_ok=True)  # an impossible place is told before the work
-    with console.status("training the tokenizer"):
-        model = tok.train(documents, args.vocab_size, args.alpha)
+    tune, held = halves(texts) if texts else (None, None)
+    with console.status("training the tokenizer") as status:
+        train = partial(tok.train, documents, args.vocab_size, texts=tune)
+        before = tok.load(train("alpha:0.3")) if held and args.sampling == "parity" else None
+        model = train(args.sampling, progress=lambda result: status.update(f"parity search: worst {max(result.premium.values()):.2f}"))
     tok.save(model, args.out)
-    console.print(fertility_table(tok.fertility(tok.load(model), documents())))
+    processor = tok.load(model)
+    trained = tok.fertility(processor, documents())
+    console.print(treatment_table(trained))
+    if held and before:
+        held = {code: mine for code, mine in held.items() if code in trained or code == "eng_Latn"}
+        console.print("\nThe same content, on the half of --parallel that the search did not see:")
+        console.print(parity_table(*(premiums(held, counter(each)) for each in (before, processor))))
     console.print(f"{args.vocab_size:,} pieces: {args.out}")
+    return 0
+
+
+def _compare(args: argparse.Namespace, texts: Any, console: Console) -> int:
+    """`tokenizer --report`: a table for each, and in --out report.json and report.svg."""
+    from varietas.data import compare
+    from varietas.data.default import parallel_documents
+    from varietas.data.files import write_atomically, write_json
+    from varietas.data.parallel import parallel
+    from varietas.launch.picture import comparison_svg
+    from varietas.launch.show import comparison_table
+
+    encoders = [compare.load(path) for path in args.report]
+    if texts is None:
+        console.print("[yellow]no --parallel: passages of the Declaration of Human Rights, not the same in all; premiums are rough[/]")
+        texts = parallel(replace(document, id="declaration") for document in parallel_documents())
+    found = {}
+    for number, encoder in enumerate(encoders):
+        label = encoder.name if encoder.name not in found else f"{encoder.name} ({number + 1})"
+        with console.status(label):
+            found[label] = compare.compare(encoder, texts)
+        console.print(f"\n[bold]{label}[/], {encoder.n_pieces:,} pieces")
+        console.print(comparison_table(found[label]))
+    if args.out:
+        rows = {label: [asdict(row) for row in treatments] for label, treatments in found.items()}
+        write_json(args.out / "report.json", rows)
+        write_atomically(args.out / "report.svg", comparison_svg(found).encode())
+        console.print(f"\nreport: {args.out / 'report.json'}, {args.out / 'report.svg'}")
     return 0
 
 
@@ -202,10 +249,23 @@ def parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help="JSON Lines, Parquet, WET, WARC or .txt, also .gz or .zst, paths, globs or URLs; none: the embedded text",
         )
-    made[tokenizer].add_argument("--out", type=Path, required=True, metavar="FILE", help="the .model file to write")
+    made[tokenizer].add_argument("--out", type=Path, metavar="PATH", help="the .model file to write; with --report: a folder")
     made[tokenizer].add_argument("--vocab_size", type=int, default=32000, metavar="N", help="pieces (default %(default)s)")
     made[tokenizer].add_argument(
-        "--alpha", type=_fraction, default=0.3, help="a language of n bytes is sampled with p ∝ n^alpha (default %(default)s)"
+        "--sampling",
+        default="alpha:0.3",
+        metavar="HOW",
+        help="how much of each language: alpha:X (p ∝ bytes^X), unimax, parity (default %(default)s)",
+    )
+    made[tokenizer].add_argument(
+        "--parallel",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="parallel text: JSON Lines, one id is one content in all languages",
+    )
+    made[tokenizer].add_argument(
+        "--report", nargs="+", type=Path, default=[], metavar="TOKENIZER", help="compare .model and tokenizer.json files instead"
     )
     made[prepare].add_argument("--out", type=Path, required=True, metavar="DIR", help="the corpus folder to write; must not exist")
     made[prepare].add_argument("--tokenizer", type=Path, required=True, metavar="FILE", help="a SentencePiece .model file")
@@ -327,11 +387,14 @@ def _engine(args: argparse.Namespace, work: Path, watch: Any) -> Any:
 
 def _records(patterns: list[str]) -> Callable[[], Iterator[Any]]:
     """A function that reads the records of all files, or of the embedded text, anew each time it is called."""
+    from varietas.data.corpus import decoded
     from varietas.data.default import training_documents
     from varietas.data.read import expand, read
 
     if not patterns:
         return lambda: iter(training_documents())
+    if len(patterns) == 1 and (Path(patterns[0]) / "manifest.json").exists():
+        return partial(decoded, Path(patterns[0]))
     files = expand(patterns)
     return lambda: (record for file in files for record in read(file))
 

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from varietas.data.compare import Treatment
 from varietas.data.languages import name
 from varietas.data.stream import Stream
 from varietas.data.tokenizer import Fertility
@@ -47,12 +48,47 @@ def stage_bars(console: Console, weigh: Callable[[str], int]) -> Iterator[Callab
         yield watch
 
 
-def fertility_table(rows: Mapping[str, Fertility]) -> Table:
-    """Most tokens a word first."""
-    table = Table("language", "", "bytes", "tokens a word", "bytes a token", box=None, pad_edge=False)
-    _right(table, 2, 3, 4)
+def treatment_table(rows: Mapping[str, Fertility]) -> Table:
+    """What a tokenizer makes of the text it was trained on: most tokens a word first."""
+    table = Table("language", "", "bytes", "tokens a word", "bytes a token", "bytes alone", box=None, pad_edge=False)
+    _right(table, 2, 3, 4, 5)
     for code, row in sorted(rows.items(), key=lambda item: -item[1].tokens_per_word):
-        table.add_row(code, name(code), f"{row.bytes:,}", f"{row.tokens_per_word:.2f}", f"{row.bytes_per_token:.2f}")
+        figures = f"{row.tokens_per_word:.2f}", f"{row.bytes_per_token:.2f}", f"{row.fallback / max(1, row.tokens):.3%}"
+        table.add_row(code, name(code), f"{row.bytes:,}", *figures)
+    return table
+
+
+def parity_table(before: Mapping[str, float], after: Mapping[str, float]) -> Table:
+    """Tokens for the same content over English's, before and after the search: the worst after it first."""
+    table = Table("language", "", "alpha:0.3", "parity", box=None, pad_edge=False)
+    _right(table, 2, 3)
+    for code, premium in sorted(after.items(), key=lambda item: -item[1]):
+        table.add_row(code, name(code), f"{before[code]:.2f}", f"{premium:.2f}")
+    table.add_section()
+    table.add_row("worst", "", *(f"{max(side.values()):.2f}" for side in (before, after)))
+    table.add_row("mean", "", *(f"{sum(side.values()) / len(side):.2f}" for side in (before, after)))
+    return table
+
+
+def comparison_table(rows: Sequence[Treatment]) -> Table:
+    """One tokenizer: the language with the highest premium first."""
+    table = Table("language", "", "×English", "tokens/word", "bytes/token", "byte fallback", "continued words", box=None, pad_edge=False)
+    _right(table, 2, 3, 4, 5, 6)
+    for row in rows:
+        figures = (
+            f"{row.premium:.2f}",
+            f"{row.tokens_per_word:.2f}",
+            f"{row.bytes_per_token:.2f}",
+            f"{row.fallback:.2%}",
+            f"{row.continued:.0%}",
+        )
+        table.add_row(row.language, name(row.language), *figures)
+    worst, best = rows[0], rows[-1]
+    table.caption = (
+        f"worst {name(worst.language)} {worst.premium:.2f}, best {name(best.language)} {best.premium:.2f}: "
+        f"{worst.premium / best.premium:.2f} × as many tokens for the same content"
+    )
+    table.caption_justify = "left"
     return table
 
 

@@ -52,10 +52,10 @@ def test_digits_stand_alone(processor: spm.SentencePieceProcessor) -> None:
 def test_alpha_is_fair_to_the_small() -> None:
     large, small = "Die Menschenrechte gelten überall und immer. ", "Адамзат укуктары бардык жерде сакталат. "
     documents = [Document(str(i), "deu_Latn", large + str(i)) for i in range(2000)] + [Document("k", "kir_Cyrl", small)]
-    per_word = {
-        alpha: tokenizer.fertility(tokenizer.load(tokenizer.train(lambda: documents, 330, alpha)), documents)["kir_Cyrl"].tokens_per_word
-        for alpha in (0.0, 1.0)
-    }
+    per_word = {}
+    for alpha in (0.0, 1.0):
+        processor = tokenizer.load(tokenizer.train(lambda: documents, 330, f"alpha:{alpha}"))
+        per_word[alpha] = tokenizer.fertility(processor, documents)["kir_Cyrl"].tokens_per_word
     assert per_word[0.0] < per_word[1.0]
 
 

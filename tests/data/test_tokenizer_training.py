@@ -27,7 +27,7 @@ def test_languages_enter_with_their_bytes_to_the_power_of_alpha(alpha: float, sa
     monkeypatch.setattr(spm.SentencePieceTrainer, "train", lambda **options: lines.extend(options["sentence_iterator"]))
     n_documents = {"a": 1000, "b": 100, "c": 10}
     documents = [Document("", code, f"{code}é" * 20) for code, n in n_documents.items() for _ in range(n)]
-    tokenizer.train(lambda: documents, 300, alpha, sample_bytes)
+    tokenizer.train(lambda: documents, 300, f"alpha:{alpha}", sample_bytes=sample_bytes)
     given = Counter(line[0] for line in lines)
     share = np.array([60.0 * n for n in n_documents.values()]) ** alpha
     expected = share / share.sum() * min(sample_bytes, 60 * 1110) / 60
@@ -89,5 +89,5 @@ def test_fertility_counts_by_language(processor: spm.SentencePieceProcessor) -> 
     documents = [Document("", "b", "dvě věty\n tady"), Document("", "a", "ž"), Document("", "b", " ")]
     found = tokenizer.fertility(processor, documents)
     n_tokens = len(processor.encode(documents[0].text)) + len(processor.encode(" "))
-    assert list(found) == ["a", "b"] and found["b"] == tokenizer.Fertility(17, 3, n_tokens)
+    assert list(found) == ["a", "b"] and found["b"] == tokenizer.Fertility(17, 3, n_tokens, found["b"].fallback)
     assert found["b"].tokens_per_word == n_tokens / 3 and found["b"].bytes_per_token == 17 / n_tokens

@@ -1,0 +1,65 @@
+"""Parallel text: the same content in many languages, to see what a tokenizer asks of each for it.
+
+Records are JSON Lines with `id`, `lang` and `text`; one id is one content. What a language needs beside English is counted over the ids
+that both have, so a language with half of the text is not half as dear.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from varietas.data.documents import Document
+
+Parallel = dict[str, dict[str, str]]  # language -> id -> text
+
+
+def parallel(documents: Iterable[Document]) -> Parallel:
+    """Raises ValueError if English is missing, a language says one id twice, or nothing is in two languages."""
+    texts: Parallel = {}
+    for document in documents:
+        mine = texts.setdefault(document.lang, {})
+        if document.id in mine:
+            raise ValueError(f"{document.file}: {document.lang} has the id {document.id!r} twice; in parallel text an id is one content")
+        mine[document.id] = document.text
+    if "eng_Latn" not in texts:
+        raise ValueError("the parallel text has no English (eng_Latn), which the others are compared with; add it under the same ids")
+    alone = [code for code in texts if not texts[code].keys() & texts["eng_Latn"].keys()]
+    if alone:
+        raise ValueError(
+            f"the parallel text has no id that {', '.join(alone[:5])} and English share; an id names one content in all languages"
+        )
+    return texts
+
+
+def halves(texts: Parallel) -> tuple[Parallel, Parallel]:
+    """Two parts with different ids, by a hash of the id: one to tune on, one to measure on."""
+
+    def part(wanted: int) -> Parallel:
+        chosen = {code: {key: text for key, text in mine.items() if _bit(key) == wanted} for code, mine in texts.items()}
+        return {code: mine for code, mine in chosen.items() if mine.keys() & chosen["eng_Latn"].keys()}
+
+    return part(0), part(1)
+
+
+def _bit(key: str) -> int:
+    return hashlib.sha256(key.encode()).digest()[0] & 1
+
+
+def premiums(texts: Parallel, count: Callable[[str], int]) -> dict[str, float]:
+    """Tokens that each language needs over those that English needs for the same content (Petrov et al., 2023)."""
+    tokens = {code: {key: count(text) for key, text in mine.items()} for code, mine in texts.items()}
+    english = tokens["eng_Latn"]
+    return {code: _over(mine, english) for code, mine in tokens.items() if mine.keys() & english.keys()}
+
+
+def _over(mine: Mapping[str, int], english: Mapping[str, int]) -> float:
+    shared = mine.keys() & english.keys()
+    return sum(mine[key] for key in shared) / max(1, sum(english[key] for key in shared))
+
+
+def summary(premium: Mapping[str, float], codes: Iterable[str]) -> tuple[str, float, float]:
+    """Of these languages: the worst, its premium, and the mean."""
+    known = {code: premium[code] for code in codes if code in premium}
+    worst = max(known, key=lambda code: known[code])
+    return worst, known[worst], float(np.mean(list(known.values())))
