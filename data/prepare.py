@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import shutil
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -32,6 +33,7 @@ from varietas.data.corpus import FORMAT, SHARD_DOCUMENTS, corpus_digest, shard_p
 from varietas.data.documents import Document, Reject
 from varietas.data.engine import Run
 from varietas.data.files import new_folder, write_atomically, write_json
+from varietas.data.languages import canonical
 from varietas.data.part import id_type, too_many_rejects, write_part
 from varietas.data.read import expand, read
 from varietas.data.select import REASONS, select
@@ -208,7 +210,8 @@ def do_part(work: Path, name: str) -> None:
     plan = load_plan(work)
     part = next(part for part in plan.parts if part.name == name)
     records = read(part.file, part.begin, np.inf if part.end is None else part.end)
-    write_part(records, work / "parts" / name, _processor(work), plan.cleaning, _held_out(work), plan.max_rejects)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of unknown languages, which `finish` tells once
+        write_part(records, work / "parts" / name, _processor(work), plan.cleaning, _held_out(work), plan.max_rejects)
     if _stamp(part.file)[1] != part.stamp:
         shutil.rmtree(work / "parts" / name)
         raise OSError(f"{part.file} changed while it was read; run the same command again when it is at rest")
@@ -237,7 +240,7 @@ def finish(work: Path, out: Path, plan: Plan, run: Run) -> dict[str, Any]:
     """Stages 2 and 3, and the corpus in its place."""
     facts = [json.loads((work / "parts" / part.name / "part.json").read_text("utf-8")) for part in plan.parts]
     _check_rejects(work, plan, facts)
-    languages = sorted({code for fact in facts for code in fact["documents"]})
+    languages = sorted({canonical(code) for fact in facts for code in fact["documents"]})  # warns of unknown ones
     run("verdicts", [code for code in languages if not (work / "verdicts" / code).exists()], partial(do_verdicts, work))
     verdicts = {code: np.fromfile(work / "verdicts" / code, np.uint8) for code in languages}
     shards = {code: _shards(code, int((verdict == 0).sum())) for code, verdict in verdicts.items() if (verdict == 0).any()}

@@ -1,0 +1,265 @@
+"""Cleaning: each step finds what is planted for it, and nothing else; languages keep to their own measure."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from varietas.data import clean, identify, pii, tokenizer, words
+from varietas.data.clean import RULES, Cleaning
+from varietas.data.documents import Document, NotADocument
+from varietas.data.engine import local
+from varietas.data.prepare import prepare
+
+SYLLABLES = [c + v for c in "bdfghjklmnprstv" for v in "aeiou"]
+
+
+def prose(seed: int, n_words: int = 120, syllables: int = 2) -> str:
+    """Words of random syllables, common ones more often, in sentences and paragraphs."""
+    rng = np.random.default_rng(seed)
+    lexicon = ["".join(np.random.default_rng(k).choice(SYLLABLES, syllables)) for k in range(3000)]
+    picked = [lexicon[int(k)] for k in 3000 * rng.random(n_words) ** 2]
+    lines = [" ".join(picked[k : k + 12]).capitalize() + "." for k in range(0, n_words, 12)]
+    return "\n".join(lines)
+
+
+def words_by_hand(text: str) -> list[str]:
+    return "".join(c.lower() if c.isalnum() else " " for c in text).split()
+
+
+def test_words_and_lines_against_python() -> None:
+    texts = ["Ahoj, světe! Ahoj.\n\nDruhý  řádek: 3x", "", "ahoj", "Ř" * 3 + "\u0301 𐌰𐌱 中文\n"]
+    batch = words.split(texts)
+    expected = [words_by_hand(text.replace("\u0301", "a")) for text in texts]
+    assert batch.words.document.tolist() == [k for k, found in enumerate(expected) for _ in found]
+    assert batch.words.size.tolist() == [len(word) for found in expected for word in found]
+    flat = [word for found in expected for word in found]
+    same = np.array([[a == b for a in flat] for b in flat])
+    assert np.array_equal(batch.words.hash[:, None] == batch.words.hash[None], same)
+    assert batch.lines.size.tolist() == [len(line) for text in texts for line in text.split("\n") if line]
+    assert batch.kinds.sum(1).tolist() == [len(text) for text in texts]
+
+
+def repeated(pieces: list[str]) -> float:
+    seen, again = set[str](), 0
+    for piece in pieces:
+        again += len(piece) if piece in seen else 0
+        seen.add(piece)
+    return again / max(1, sum(map(len, pieces)))
+
+
+def covered(found: list[str], n: int) -> float:
+    seen, inside = set[tuple[str, ...]](), set[int]()
+    for k in range(len(found) - n + 1):
+        gram = tuple(found[k : k + n])
+        if gram in seen:
+            inside |= set(range(k, k + n))
+        seen.add(gram)
+    return sum(len(found[k]) for k in inside) / max(1, sum(map(len, found)))
+
+
+def commonest(found: list[str]) -> float:
+    grams = Counter(tuple(found[k : k + 3]) for k in range(len(found) - 2))
+    return max((n * sum(map(len, gram)) for gram, n in grams.items() if n > 1), default=0) / max(1, sum(map(len, found)))
+
+
+def test_statistics_against_a_slow_program() -> None:
+    texts = [prose(k, 200) for k in range(5)] + [prose(9, 24) * 6, "a b c " * 40, "### $$$ %%%\n" * 9, "x", "Slovo."]
+    found = clean.statistics(words.split(texts))
+    for text, row in zip(texts, found.tolist(), strict=True):
+        mine = words_by_hand(text)
+        shown = [c for c in text if not c.isspace()]
+        expected = [
+            np.mean([len(word) for word in mine]) if mine else 5.0,
+            sum(map(str.isalpha, shown)) / len(shown),
+            repeated([line for line in text.split("\n") if line]),
+            commonest(mine),
+            covered(mine, 5),
+            covered(mine, 10),
+        ]
+        assert row == pytest.approx(expected, abs=1e-6), text[:20]
+
+
+def test_rules_made_for_english_do_not_delete_languages_of_long_words() -> None:
+    """At Gopher's bounds all of the long-worded language would go; by its own fences none does, and what is odd for both still goes."""
+    short, long = (words.split([prose(k, syllables=n) for k in range(200)]) for n in (2, 6))
+    for batch in (short, long):
+        values = clean.statistics(batch)
+        low, high = clean.fences(values)
+        assert not ((values < low) | (values > high)).any()
+    word_length = list(RULES).index("word length")
+    assert (clean.statistics(long)[:, word_length] > RULES["word length"].high).all()
+    odd = clean.statistics(words.split(["x" * 90 + " " + "y" * 80, "kaufen " * 200, "$$ %% && " * 50]))
+    assert ((odd < low) | (odd > high)).any(1).all()
+
+
+def test_few_texts_are_not_judged() -> None:
+    low, high = clean.fences(np.zeros((clean.FEW - 1, len(RULES))))
+    assert (low == -np.inf).all() and (high == np.inf).all()
+
+
+def shares_a_band(a: str, b: str) -> bool:
+    first, second = clean.signatures(words.split([a, b]))
+    return bool((first == second).any())
+
+
+def test_near_duplicates_share_a_band_and_others_do_not() -> None:
+    """By the formula 0.92 of pairs with four fifths of their 5-grams in common do, and one in twenty with half."""
+    changed = [prose(k, 400).replace(".", ",", 30) + " konec" for k in range(40)]
+    assert sum(shares_a_band(prose(k, 400), text) for k, text in enumerate(changed)) == 40
+    halves = [prose(k, 200) + prose(1000 + k, 200) for k in range(40)]
+    assert sum(shares_a_band(prose(k, 400), text) for k, text in enumerate(halves)) < 12
+    assert not any(shares_a_band(prose(k, 400), prose(k + 500, 400)) for k in range(40))
+
+
+@pytest.mark.parametrize(
+    ("broken", "whole"),
+    [("e\u0301te\u0301", "été"), ("pÅ™Ã\xadliÅ¡", "příliš"), ("a\r\nb", "a\nb"), ("ﬁ „ab“ ﾊ", "ﬁ „ab“ ﾊ"), ("a\x07b", "ab")],
+)
+def test_unicode_is_repaired_and_no_more(broken: str, whole: str) -> None:
+    assert clean.repair(broken) == whole
+
+
+@pytest.mark.parametrize(
+    ("signals", "cleaning", "reason"),
+    [
+        ({"robots": False}, Cleaning(), "opted out"),
+        ({"filter": "optout"}, Cleaning(), "opted out"),
+        ({"opt_out": True}, Cleaning(), "opted out"),
+        ({"filter": "length_500"}, Cleaning(verdicts=True), "filter: length_500"),
+        ({}, Cleaning(min_chars=50), "short"),
+        ({"pii": [[0, 3]]}, Cleaning(pii="drop"), "personal data"),
+    ],
+)
+def test_what_is_left_out(signals: dict[str, object], cleaning: Cleaning, reason: str) -> None:
+    document = Document("1", "ces_Latn", "Jan bydlí v Brně.", signals=signals)
+    with pytest.raises(NotADocument, match=reason):
+        clean.clean(document, cleaning, Counter())
+    assert clean.clean(document, Cleaning(opt_outs=False), Counter()) is document
+
+
+def test_what_the_collection_found_is_masked_too() -> None:
+    changed = Counter[str]()
+    document = Document("1", "ces_Latn", "Jan píše na jan@firma.cz.", signals={"pii": [[0, 3]], "robots": True})
+    masked = clean.clean(document, Cleaning(pii="mask"), changed)
+    assert masked.text == "<pii> píše na <email>." and masked.signals == {"robots": True}
+    assert changed == {"pii": 1, "email": 1}
+
+
+TEXTS = {
+    "ces_Latn": "Všichni lidé rodí se svobodní a sobě rovní co do důstojnosti a práv. Jsou nadáni rozumem a svědomím.",
+    "mlt_Latn": "Il-bnedmin kollha jitwieldu ħielsa u ugwali fid-dinjità u d-drittijiet. Huma mogħnija bir-raġuni u bil-kuxjenza.",
+    "gle_Latn": "Saolaítear gach duine den chine daonna saor agus comhionann i ndínit agus i gcearta. Tá bua an réasúin acu.",
+    "fin_Latn": "Kaikki ihmiset syntyvät vapaina ja tasavertaisina arvoltaan ja oikeuksiltaan. Heille on annettu järki.",
+    "srp_Cyrl": "Сва људска бића рађају се слободна и једнака у достојанству и правима. Она су обдарена разумом и свешћу.",
+}
+
+
+@pytest.mark.parametrize("code", TEXTS)
+def test_labels_that_are_right_and_wrong(code: str) -> None:
+    assert identify.check(TEXTS[code], code).outcome == "same"
+    outcomes = {label: identify.check(TEXTS[code] * 3, label).outcome for label in TEXTS if label != code}
+    assert "same" not in outcomes.values() and list(outcomes.values()).count("other") >= 1
+    assert all(outcome == "other" for label, outcome in outcomes.items() if label[4:] != code[4:])
+
+
+def test_bosnian_croatian_montenegrin_and_serbian_are_not_told_apart() -> None:
+    text = "Sva ljudska bića rađaju se slobodna i jednaka u dostojanstvu i pravima. Ona su obdarena razumom i sviješću."
+    assert {identify.check(text, code).outcome for code in ("bos_Latn", "hrv_Latn", "cnr_Latn", "srp_Latn")} <= {"same", "unsure"}
+    assert identify.check(text, "cnr_Latn").outcome == "unsure"
+    assert identify.check(text, "srp_Cyrl").outcome == "other"  # another script
+    assert identify.check("Ona su obdarena razumom.", "ltg_Latn").outcome == "unsure"  # the model does not know Latgalian
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("GB82 WEST 1234 5698 7654 32", "iban"),
+        ("DE89370400440532013000", "iban"),
+        ("44051401359", "id"),
+        ("MRTMTT91D08F205J", "id"),
+        ("37605030299", "id"),
+        ("1800101221144", "id"),
+        ("131052-308T", "id"),
+        ("811218-9876", "id"),
+        ("4111 1111 1111 1111", "card"),
+    ],
+)
+def test_numbers_with_check_digits(text: str, kind: str) -> None:
+    """Specimens of the standards and of Wikipedia; with one digit changed they are nobody's."""
+    assert pii.mask(f"Číslo {text}, prosím.")[0] == f"Číslo <{kind}>, prosím."
+    last = max(k for k, c in enumerate(text) if c.isdigit())
+    changed = f"{text[:last]}{(int(text[last]) + 1) % 10}{text[last + 1 :]}"
+    assert kind not in {span.kind for span in pii.find(f"Číslo {changed}, prosím.")}
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Napište na a.b+c@mail.example.org!", "Napište na <email>!"),
+        ("Zavolejte +420 601 123 456.", "Zavolejte <phone>."),
+        ("tel. 0201 123456", "tel. <phone>"),
+        ("BSN: 111222333", "BSN: <id>"),
+        ("OIB 94577403194", "OIB <id>"),
+        ("server 194.160.23.1", "server <ip>"),
+    ],
+)
+def test_what_is_masked(text: str, masked: str) -> None:
+    assert pii.mask(text)[0] == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ISBN 978-3-16-148410-0", "1.234.567,89 Kč", "2024-01-02 12:30:45", "version 94.160.23.1", "192.168.10.200", "12.4.2.1", "a@b",
+        "v letech 1914-1918", "50,1234567 14.4208", "111222333 obyvatel", "© 2019-2024", "10 000 000 000 eur", "3 × 4 = 12; 1:2:3:4",
+    ],
+)  # fmt: skip
+def test_what_is_nobodys(text: str) -> None:
+    assert pii.find(f"Stojí tu {text} a dál.") == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_dirty_corpus_is_counted_reason_by_reason(workers: int, tmp_path: Path) -> None:
+    """200 good texts in two files; planted: copies, near copies, spam, wrong language, evaluation text, personal data, opt-outs."""
+    good = [Document(str(k), "xyz_Latn", prose(k, 150)) for k in range(200)]
+    planted: list[tuple[str, dict[str, object]]] = [
+        *((document.text, {}) for document in good[:10]),
+        *((document.text + " konec", {}) for document in good[10:20]),
+        *((f"kup {k} levně hned. " * 40, {}) for k in range(5)),
+        *((prose(900 + k, 150), {"robotstxt": "disallowed"}) for k in range(4)),
+        *((prose(950 + k, 150) + "\n" + secret(), {}) for k in range(3)),
+        *((prose(990 + k, 150), {"lang": "ell_Grek"}) for k in range(2)),
+        ("kratké", {}),
+    ]
+    lines = [json.dumps({"lang": "xyz_Latn", "text": d.text}) for d in good] + [
+        json.dumps({"lang": "xyz_Latn", "text": text, **more}) for text, more in planted
+    ]
+    files = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    files[0].write_text("\n".join(lines[:180]))
+    files[1].write_text("\n".join(lines[180:]))
+    (tmp_path / "secret.txt").write_text(secret())
+    cleaning = Cleaning(
+        unicode=True, language=True, min_chars=50, rules=True, pii="mask", duplicates="near", overlap=True,
+        overlap_text=str(tmp_path / "secret_eng_Latn.txt"),
+    )  # fmt: skip
+    (tmp_path / "secret.txt").rename(tmp_path / "secret_eng_Latn.txt")
+    model = tokenizer.train(lambda: good, 400)
+    with pytest.warns(UserWarning, match="xyz_Latn"):
+        manifest = prepare(list(map(str, files)), model, tmp_path / "c", cleaning, local(workers))
+    rejected = manifest["rejected"]
+    spam = sum(rejected.pop(reason, 0) for reason in RULES)
+    assert spam == 5
+    assert rejected == {
+        "duplicate": 10, "near duplicate": 10, "opted out": 4, "overlaps evaluation text": 3, "another language": 2, "short": 1,
+    }  # fmt: skip
+    assert manifest["documents"] == 200 and manifest["records_read"] == 235
+    kept = [json.loads(line) for line in (tmp_path / "c" / "rejects.jsonl").read_text().splitlines()]
+    assert len(kept) == 35 and all(line["reason"] and line["line"] and line["sample"] for line in kept)
+    assert {line["line"] for line in kept if line["reason"] == "duplicate"} == set(range(21, 31))
+
+
+def secret() -> str:
+    return " ".join(f"tajné{k}slovo" for k in range(20))
