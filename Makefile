@@ -40,7 +40,7 @@ wheel: .venv/test
 
 .venv/test: .venv/made pyproject.toml constraints.txt
 	@echo "installing what the tests need into .venv: about two minutes"
-	@$(PIP) --editable '.[data,demo,dev,parity,ray,slurm]'
+	@$(PIP) --editable '.[data,demo,dev,parity,ray,slurm,tfds]'
 	@touch $@ .venv/demo
 
 clean:

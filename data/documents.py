@@ -152,6 +152,8 @@ def _signals(record: dict[str, Any]) -> Iterable[tuple[str, Any]]:
     robots = next((record[name] for name in ("robots", "robotstxt", "allowed") if record.get(name) is not None), None)
     if isinstance(robots, (str, bool)) and robots in _ROBOTS:
         yield "robots", _ROBOTS[robots]
+    if isinstance(record.get("opt_out"), bool):
+        yield "opt_out", record["opt_out"]
     if isinstance(spans := record.get("pii"), list) and all(_is_span(span) for span in spans):
         yield "pii", spans
     if isinstance(registers := record.get("web-register"), dict):

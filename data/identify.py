@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from varietas.data.languages import find
+from varietas.data.languages import LANGUAGES, find
 
 GLANCE, LOOK = 150, 2000  # characters that are read first, and where these do not confirm the label
 SAMPLE = 400  # characters whose script is looked at
@@ -67,6 +67,17 @@ def check(text: str, label: str) -> Verdict:
         return Verdict("same", found)
     related = any(language in group and found in group for group in RELATED)
     return Verdict("other" if known and not related and found and probability >= SURE else "unsure", found)
+
+
+def guess(text: str) -> str:
+    """The label of a text that has none; "" if the model is not sure, or answers with none of our languages."""
+    begin = max(0, (len(text) - LOOK) // 2)
+    found, probability = _identify(text[begin : begin + LOOK])
+    if probability < SURE:
+        return ""
+    labels = [label for label in LANGUAGES if label.split("_")[0] == found]
+    seen = _script(text)
+    return next((label for label in labels if SCRIPTS.get(label.split("_")[1]) == seen), labels[0] if labels else "")
 
 
 def _identify(text: str) -> tuple[str, float]:

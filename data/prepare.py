@@ -38,6 +38,7 @@ from varietas.data.part import id_type, too_many_rejects, write_part
 from varietas.data.read import expand, read
 from varietas.data.select import REASONS, select
 from varietas.data.shard import rejected, tree_of, write_shard
+from varietas.data.tfds import SCHEME, size_and_stamp
 
 PART_BYTES = 8 << 20  # of an input file, at the least
 PARTS_OF_A_FILE = 32  # at the most: each reads the file from its beginning, since compressed files cannot be entered in the middle
@@ -178,6 +179,8 @@ def _parts(files: Sequence[str], part_bytes: int) -> tuple[Part, ...]:
 
 def _stamp(file: str) -> tuple[int, str]:
     """Size of a file, and what tells it from another of its name."""
+    if file.startswith(SCHEME):
+        return size_and_stamp(file)
     system, path = fsspec.core.url_to_fs(file)
     facts = system.info(path)
     when = next((facts[name] for name in ("ETag", "etag", "mtime", "LastModified", "last_modified") if facts.get(name)), "")

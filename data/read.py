@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from varietas.data.documents import LARGEST, Document, MakeReject, NotADocument, Place, Reject, from_record, language_of_path, utf8
+from varietas.data.tfds import SCHEME, read_tfds
 
 SAMPLE = 200  # characters of a reject that are kept
 PARQUET_ROWS = 256  # read at a time
@@ -41,6 +42,9 @@ def read(path: str, begin: int = 0, end: float = math.inf) -> Iterator[Document 
     def reject(number: int, reason: str, sample: str) -> Reject:
         return Reject(path, number, reason, sample[:SAMPLE])
 
+    if path.startswith(SCHEME):
+        yield from read_tfds(path, lang, reject, begin, end)
+        return
     with cast(BinaryIO, fsspec.open(path, "rb").open() if "://" in path else open(path, "rb")) as raw:
 
         def place() -> int:
@@ -216,6 +220,9 @@ def expand(patterns: list[str]) -> list[str]:
     """
     files: list[str] = []
     for pattern in patterns:
+        if pattern.startswith(SCHEME):
+            files.append(pattern)
+            continue
         system, path = fsspec.core.url_to_fs(pattern)
         if system.isdir(path):
             raise ValueError(f"--input {pattern} is a folder; give its files as a quoted glob, as in '{pattern.rstrip('/')}/*.jsonl.zst'")

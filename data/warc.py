@@ -1,5 +1,6 @@
 """Common Crawl's files: WET (text that was taken out of pages) and WARC (the pages themselves, as they came over the wire)."""
 
+import re
 import zlib
 from collections.abc import Iterator
 from typing import IO, Any
@@ -7,7 +8,9 @@ from typing import IO, Any
 from zstandard import ZstdError
 
 from varietas.data.documents import LARGEST, Document, MakeReject, NotADocument, Place, Reject, from_record, utf8
+from varietas.data.identify import guess
 
+HEAD = 1 << 16  # bytes of a page in which its <meta> tags are looked for
 PAGES = ("text/html", "application/xhtml+xml")
 
 
@@ -15,7 +18,7 @@ def read_warc(stream: IO[bytes], file: str, lang: str, reject: MakeReject, place
     """Documents of WET's `conversion` records, and of WARC's `response` records that are pages; other records are passed over.
 
     The text of a page is what trafilatura takes for its main text. The language is the first that Common Crawl identified
-    (WET only), else `lang`. Raises ModuleNotFoundError if warcio or trafilatura is missing.
+    (WET only), else `lang`, else what the text looks like. Raises ModuleNotFoundError if warcio or trafilatura is missing.
     """
     try:
         from warcio.archiveiterator import ArchiveIterator
@@ -35,11 +38,13 @@ def read_warc(stream: IO[bytes], file: str, lang: str, reject: MakeReject, place
                 return
             if where < 0:
                 continue
-            kind, headers = record.rec_type, record.rec_headers
+            kind, headers, reserved = record.rec_type, record.rec_headers, False
             if kind == "conversion":
                 text = utf8(_content(record))
             elif kind == "response" and _is_page(record):
-                text = _main_text(_content(record))
+                page = _content(record)
+                reserved = _reserves(record, page)
+                text = _main_text(page)
             else:
                 continue
         except NotADocument as error:
@@ -49,8 +54,9 @@ def read_warc(stream: IO[bytes], file: str, lang: str, reject: MakeReject, place
             if place() == 0:
                 yield reject(number, "damaged WARC", " ".join(str(error).split()))
             return
-        identified = headers.get_header("WARC-Identified-Content-Language") or ""
+        identified = headers.get_header("WARC-Identified-Content-Language") or ("" if lang else guess(text))
         fields = {
+            **({"opt_out": True} if reserved else {}),
             "text": text.replace("\r\n", "\n"),
             "lang": identified.split(",")[0].strip() or None,
             "id": (headers.get_header("WARC-Record-ID") or "").strip("<>"),
@@ -80,6 +86,23 @@ def _is_page(record: Any) -> bool:
     status = record.http_headers.get_statuscode() if record.http_headers else ""
     mime = (record.http_headers.get_header("Content-Type") or "") if record.http_headers else ""
     return status == "200" and mime.split(";")[0].strip().lower() in PAGES
+
+
+def _reserves(record: Any, page: bytes) -> bool:
+    """Whether a page opts out of text and data mining: TDM Reservation Protocol (W3C TDMRep), or noai for robots."""
+    headers = [(name.lower(), value.lower()) for name, value in record.http_headers.headers]
+    said = [value for name, value in headers if name == "x-robots-tag"] + [_meta(page, b"robots")]
+    reserved = [value for name, value in headers if name == "tdm-reservation"] + [_meta(page, b"tdm-reservation")]
+    return any("noai" in value for value in said) or any(value.strip() == "1" for value in reserved)
+
+
+def _meta(page: bytes, name: bytes) -> str:
+    """The content of a page's <meta> of this name; "" if there is none in its beginning."""
+    for tag in re.findall(rb"<meta\s[^>]*>", page[:HEAD], re.IGNORECASE):
+        if re.search(rb"name\s*=\s*[\"']?" + name + rb"[\"'\s>/]", tag, re.IGNORECASE):
+            content = re.search(rb"content\s*=\s*[\"']?([^\"'>]*)", tag, re.IGNORECASE)
+            return content[1].decode("latin-1").lower() if content else ""
+    return ""
 
 
 def _main_text(page: bytes) -> str:

@@ -247,7 +247,7 @@ def parser() -> argparse.ArgumentParser:
             nargs="+",
             default=[],
             metavar="FILE",
-            help="JSON Lines, Parquet, WET, WARC or .txt, also .gz or .zst, paths, globs or URLs; none: the embedded text",
+            help="JSON Lines, Parquet, WET, WARC, .txt, also .gz or .zst: paths, globs, URLs; or tfds:NAME; none: the embedded text",
         )
     made[tokenizer].add_argument("--out", type=Path, metavar="PATH", help="the .model file to write; with --report: a folder")
     made[tokenizer].add_argument("--vocab_size", type=int, default=32000, metavar="N", help="pieces (default %(default)s)")

@@ -65,7 +65,7 @@ def test_wet(tmp_path: Path) -> None:
     first, unknown, broken, last = read(str(tmp_path / "x.wet.gz"))
     assert isinstance(first, Document) and (first.lang, first.text, first.url) == ("mlt_Latn", "Kulħadd", "https://a.example/0")
     assert first.id.startswith("urn:uuid:") and first.signals["timestamp"].startswith("20")
-    assert isinstance(unknown, Reject) and unknown.reason == "no lang"
+    assert isinstance(unknown, Reject) and unknown.reason == "no lang"  # and too short to guess
     assert isinstance(broken, Reject) and broken.reason == "invalid UTF-8"
     assert isinstance(last, Document) and last.lang == "gle_Latn"
 
@@ -82,6 +82,26 @@ def test_warc_gives_the_main_text_of_pages(pack: Any, tmp_path: Path) -> None:
     (folder / "x.warc").write_bytes(pack(out.getvalue()))
     (page,) = documents(folder / "x.warc")
     assert page.lang == "mlt_Latn" and page.text.startswith("Kulħadd għandu") and "menu" not in page.text
+
+
+def test_pages_that_reserve_their_rights_are_marked_and_others_get_a_language(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    writer = WARCWriter(out, gzip=True)
+    meta = f'<meta content="1" name="tdm-reservation">{PAGE}'
+    headers: list[list[tuple[str, str]]] = [
+        [],
+        [("TDM-Reservation", "1")],
+        [("X-Robots-Tag", "noindex, noai")],
+        [],
+        [("tdm-reservation", "0")],
+    ]
+    for page, more in zip((PAGE, PAGE, PAGE, meta, PAGE), headers, strict=True):
+        http = StatusAndHeaders("200 OK", [("Content-Type", "text/html; charset=utf-8"), *more], protocol="HTTP/1.1")
+        writer.write_record(writer.create_warc_record("https://a.example/", "response", io.BytesIO(page.encode()), http_headers=http))
+    (tmp_path / "x.warc.gz").write_bytes(out.getvalue())
+    found = documents(tmp_path / "x.warc.gz")
+    assert [document.lang for document in found] == ["mlt_Latn"] * 5
+    assert [document.signals.get("opt_out", False) for document in found] == [False, True, True, True, False]
 
 
 def test_a_wet_file_cut_short(tmp_path: Path) -> None:
