@@ -62,7 +62,8 @@ FEW = 20  # texts of a language below which its rules would be guesses
 OVERLAP = 13  # words in a row that a text may not share with the evaluation text (Brown et al., 2020)
 
 # Text that was decoded as Latin-1 or Windows-1252 though it was UTF-8, and what no text should hold: worth a closer look by ftfy.
-_SUSPECT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\r\ufffe\uffff]|[\xa0-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ](?<=[Â-ôΓ].)")
+_FOLLOWS = "\xa0-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
+_SUSPECT = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\r\ufffe\uffff]|[{_FOLLOWS}](?<=[Â-Ó].)|[{_FOLLOWS}](?<=[à-ï][{_FOLLOWS}].)")
 
 
 def clean(document: Document, cleaning: Cleaning, changed: Counter[str]) -> Document:

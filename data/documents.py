@@ -62,6 +62,9 @@ _TEXTS = {"filter": ("filter",), "crawl": ("crawl_id", "collection", "dump"), "t
 _LABEL = re.compile(r"(?<![A-Za-z])[a-z]{3}_[A-Z][a-z]{3}(?![a-z])")
 
 
+_PLAIN = frozenset({"id", "lang", "text", "url", "source", "license"})  # fields that are no signals
+
+
 class NotADocument(ValueError):
     """A record cannot be used; the text is the reason, the same for all records like it."""
 
@@ -106,9 +109,10 @@ def from_record(record: Any, file: str, line: int, default_lang: str = "") -> Do
         "source": _text(record, "source"),
         "license": _text(record, "license"),
     }
-    signals = dict(_signals(record))
-    strings = [text, lang, *known.values(), *signals.get("registers", ()), *(value for value in signals.values() if isinstance(value, str))]
+    signals = dict(_signals(record)) if not _PLAIN.issuperset(record) else {}
+    strings = [lang, *known.values(), *signals.get("registers", ()), *(value for value in signals.values() if isinstance(value, str))]
     try:
+        text.encode("utf-8")
         "".join(strings).encode("utf-8")
         code = canonical(lang)
     except UnicodeEncodeError:
@@ -122,7 +126,10 @@ def from_record(record: Any, file: str, line: int, default_lang: str = "") -> Do
 
 def _text(record: dict[str, Any], *names: str) -> str:
     """The first of these fields that is there, as text."""
-    return next((str(record[name]) for name in names if record.get(name) not in (None, "")), "")
+    for name in names:
+        if (value := record.get(name)) is not None and value != "":
+            return str(value)
+    return ""
 
 
 def _language(record: dict[str, Any]) -> str:

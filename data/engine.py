@@ -71,7 +71,7 @@ def local(workers: int, watch: Watch = unwatched) -> Run:
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes, which do not outlive an error or Ctrl-C."""
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _ignore_interrupts)
+    pool = ProcessPoolExecutor(workers, _context(), _ignore_interrupts)
     try:
         yield pool
     except BaseException:
@@ -80,6 +80,13 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
             process.terminate()
         raise
     pool.shutdown()
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Workers are forked from a process that has imported what they need and has no threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["varietas.data.prepare"])
+    return context
 
 
 def _ignore_interrupts() -> None:

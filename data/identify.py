@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from varietas.data.languages import LANGUAGES, find
 
-GLANCE, LOOK = 150, 2000  # characters that are read first, and where these do not confirm the label
+GLANCE, LOOK = 100, 2000  # characters that are read first, and where these do not confirm the label
 SAMPLE = 400  # characters whose script is looked at
 SURE = 0.8  # probability from which another language is believed
 RELATED = (
