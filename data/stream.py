@@ -85,9 +85,16 @@ class Stream:
         lengths, chosen = self._sources[index].lengths(self.strata[index].code), self._selected[index]
         return lengths if chosen is None else lengths[chosen]
 
+    def taken(self, tokens: int, stratum: int) -> float:
+        """Tokens of a stratum among the first `tokens` of the run. Within a block, whose rows are shuffled, all parts come evenly."""
+        usable = self.block_rows * self.seq_len - len(self.strata)
+        b, rest = divmod(tokens, usable)
+        begin, end = self.course.taken(b * usable, stratum), self.course.taken((b + 1) * usable, stratum)
+        return begin + (end - begin) * (rest / usable)
+
     def shares(self, tokens: int | None = None) -> np.ndarray:
         """Share of each language, (languages,): among the first `tokens` of the run, or as it begins."""
-        of_strata = [self.course.taken(tokens, k) / tokens if tokens else float(self.course.end[0, k]) for k in range(len(self.strata))]
+        of_strata = [self.taken(tokens, k) / tokens if tokens else float(self.course.end[0, k]) for k in range(len(self.strata))]
         return np.bincount(self._languages, of_strata, len(self.corpus.languages))
 
     def __reduce__(self) -> tuple[type, tuple]:

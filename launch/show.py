@@ -123,7 +123,7 @@ def mixture_table(stream: Stream, tokens: int) -> Table:
     phases = ["begin", *(phase.name for phase in stream.mixture.phases)] if stream.mixture.phases else ["share"]
     table = Table("language", "", "source", "tokens there are", "taken", "epochs", *phases, box=None, pad_edge=False)
     _right(table, *range(3, 6 + len(phases)))
-    taken = [stream.course.taken(tokens, k) for k in range(len(stream.strata))]
+    taken = [stream.taken(tokens, k) for k in range(len(stream.strata))]
     epochs = [n / max(1, there) for n, there in zip(taken, stream.tokens.tolist(), strict=True)]
     for k in sorted(range(len(taken)), key=lambda k: -epochs[k]):
         stratum, share = stream.strata[k], stream.course.end[:, k]
@@ -139,7 +139,7 @@ def mixture_warnings(stream: Stream, tokens: int) -> Iterator[str]:
     epochs: dict[tuple[str, str], float] = {}
     for k, stratum in enumerate(stream.strata):  # what one filter lets through may come by another too
         key = (stratum.code, stratum.source)
-        epochs[key] = epochs.get(key, 0.0) + stream.course.taken(tokens, k) / max(1, int(stream.tokens[k]))
+        epochs[key] = epochs.get(key, 0.0) + stream.taken(tokens, k) / max(1, int(stream.tokens[k]))
     often = sorted(((n, *key) for key, n in epochs.items() if n > MANY_EPOCHS), reverse=True)
     if often:
         listed = ", ".join(f"{code} {n:.1f} {source}".rstrip() for n, code, source in often[:8]) + (" …" if often[8:] else "")

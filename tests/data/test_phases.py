@@ -194,3 +194,13 @@ def test_phases_take_what_they_do_not_name_from_above() -> None:
 def test_mistakes_in_a_config(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_config({**FIELDS, **change})
+
+
+def test_wanted_shares_are_those_that_come(corpus: Sources) -> None:
+    """Also where a phase begins in the middle of a block."""
+    stream = Stream(corpus, MIXTURE, L, 0, BLOCK)
+    for tokens in (BLOCK * L // 2 * 11, 80_000):
+        n = tokens // L
+        seen = np.bincount(stream.rows(0, n)["languages"].ravel(), minlength=len(corpus.languages)) / (n * L)
+        np.testing.assert_allclose(stream.shares(tokens), seen, atol=0.01)
+    assert stream.shares(80_000).sum() == pytest.approx(1)
