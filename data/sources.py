@@ -83,12 +83,14 @@ def selected(corpus: Corpus, code: str, where: str, cache: Path) -> np.ndarray:
     `where` is comparisons joined by `and`, as in "quality >= 0.8 and robots != false and registers.IN >= 0.5", over the signals of the
     index (documents.SIGNALS). Where a signal is not known, only != holds. Raises ValueError if it cannot be read.
     """
-    key = hashlib.sha256(f"{corpus.digest} {where}".encode()).hexdigest()[:32]
+    index = [corpus.path / "index" / f"{code}-{number:05d}.parquet" for number in range(-(-corpus.documents(code) // SHARD_DOCUMENTS))]
+    stamps = [(file.stat().st_size, file.stat().st_mtime_ns) for file in index]  # the digest is of texts, not of their signals
+    key = hashlib.sha256(f"{corpus.digest} {where} {stamps}".encode()).hexdigest()[:32]
     file = cache / "selections" / key / f"{code}.u32"
     if not file.exists():
         found = []
-        for number in range(-(-corpus.documents(code) // SHARD_DOCUMENTS)):
-            table = pq.read_table(corpus.path / "index" / f"{code}-{number:05d}.parquet", columns=_columns(where))
+        for number, part in enumerate(index):
+            table = pq.read_table(part, columns=_columns(where))
             found.append(number * SHARD_DOCUMENTS + np.flatnonzero(_holds(table, where)))
         write_atomically(file, np.concatenate(found).astype("<u4").tobytes())
     return np.memmap(file, "<u4", "r") if file.stat().st_size else np.zeros(0, np.uint32)

@@ -170,7 +170,8 @@ class Stream:
 
     def _arrivals(self, b: int, index: int) -> tuple[Pieces, np.ndarray]:
         """What block b takes from one stratum, and when each piece comes: 0 to 1 for the beginning and end of the block."""
-        begin, end = self._taken(b, index), self._taken(b + 1, index)
+        begin = self._taken(b, index)
+        end = max(begin, self._taken(b + 1, index))  # on a ramp to 0 the last bits of the integral may go down
         took = self._queues[index].take(begin, end)
         same = np.full(len(took.size), index)
         arrival = (np.cumsum(took.size) - took.size) / max(1, end - begin)
