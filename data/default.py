@@ -7,7 +7,7 @@ from varietas.data import embedded, tokenizer
 from varietas.data.documents import Document
 from varietas.data.prepare import prepare_documents
 
-VERSION = 1  # raise when the same text would give another corpus
+VERSION = 2  # raise when the same text would give another corpus
 
 
 def cache_folder() -> Path:
