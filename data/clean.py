@@ -15,7 +15,7 @@ import numpy as np
 from varietas.data import words
 from varietas.data.documents import Document, NotADocument
 from varietas.data.hashing import mix64
-from varietas.data.words import LETTER, SPACE, Batch
+from varietas.data.words import LETTER, SPACE, Batch, Runs
 
 PII_MODES = ("keep", "mask", "drop")
 DUPLICATE_MODES = ("keep", "exact", "near")
@@ -63,7 +63,8 @@ OVERLAP = 13  # words in a row that a text may not share with the evaluation tex
 
 # Text that was decoded as Latin-1 or Windows-1252 though it was UTF-8, and what no text should hold: worth a closer look by ftfy.
 _FOLLOWS = "\xa0-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
-_SUSPECT = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\r\ufffe\uffff]|[{_FOLLOWS}](?<=[Â-Ó].)|[{_FOLLOWS}](?<=[à-ï][{_FOLLOWS}].)")
+_NEVER = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\r\ufffe\uffff"
+_SUSPECT = re.compile(f"[{_NEVER}{_FOLLOWS}](?:(?<=[{_NEVER}])|(?<=[Â-Ó].)|(?<=[à-ï][{_FOLLOWS}].))")  # one set first: re skips by it
 
 
 def clean(document: Document, cleaning: Cleaning, changed: Counter[str]) -> Document:
@@ -128,14 +129,18 @@ def statistics(batch: Batch) -> np.ndarray:
     """float32 (documents, rules): each text's values for RULES. A text without words has none that offends."""
     n, of_words = batch.n_documents, batch.words
     characters = np.bincount(of_words.document, of_words.size, n)
+    in_lines = np.bincount(batch.lines.document, batch.lines.size, n)
+    threes = _recurring(of_words, 3)
+    fives = _recurring(of_words, 5, threes.first)  # five words that are repeated begin with three that are
+    tens = _recurring(of_words, 10, fives.first)
     shown = batch.kinds.sum(1) - batch.kinds[:, SPACE]
     columns = {
         "word length": _share(characters, np.bincount(of_words.document, minlength=n), empty=5.0),
         "letters": _share(batch.kinds[:, LETTER], shown, empty=0.0),
-        "repeated lines": _repeated(batch.lines.hash, batch.lines.document, batch.lines.size, n),
-        "top 3-gram": _share(_commonest(batch, 3), characters),
-        "repeated 5-grams": _share(_covered(batch, 5), characters),
-        "repeated 10-grams": _share(_covered(batch, 10), characters),
+        "repeated lines": _share(_covered(batch.lines, _recurring(batch.lines, 1), n), in_lines),
+        "top 3-gram": _share(_commonest(of_words, threes, n), characters),
+        "repeated 5-grams": _share(_covered(of_words, fives, n), characters),
+        "repeated 10-grams": _share(_covered(of_words, tens, n), characters),
     }
     return np.stack([columns[rule] for rule in RULES], axis=1).astype(np.float32)
 
@@ -144,45 +149,45 @@ def _share(part: np.ndarray, whole: np.ndarray, empty: float = 0.0) -> np.ndarra
     return np.where(whole > 0, part / np.maximum(whole, 1), empty)
 
 
-def _again(hashes: np.ndarray, document: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of hashes that belong to documents: the first of each kind in each document, and how often it occurs there."""
-    if not len(hashes):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    keys = mix64(hashes ^ mix64(document.astype(np.uint64)))
-    order = np.argsort(keys)
-    begins = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[0]]))
-    return np.minimum.reduceat(order, begins), np.diff(begins, append=len(order))
+@dataclass(frozen=True)
+class _Recurring:
+    """The n-grams of words or lines that occur more than once in their document, sorted by kind and, within it, by place."""
+
+    n: int
+    first: np.ndarray  # index of the first piece of each, in the order of the text
+    by_kind: np.ndarray  # the same, kind by kind
+    begins: np.ndarray  # where each kind begins in by_kind
 
 
-def _repeated(hashes: np.ndarray, document: np.ndarray, size: np.ndarray, n: int) -> np.ndarray:
-    """Share of each document's characters in pieces that it has had before."""
-    again = np.ones(len(hashes), bool)
-    again[_again(hashes, document)[0]] = False
-    return _share(np.bincount(document[again], size[again], n), np.bincount(document, size, n))
+def _recurring(runs: Runs, n: int, within: np.ndarray | None = None) -> _Recurring:
+    hashes, first = words.n_grams(runs, n, within)
+    keys = mix64(hashes ^ mix64(runs.document[first]))
+    bucket = (keys >> np.uint64(61 - len(keys).bit_length())).astype(np.int64)  # sorting is dear: most keys are alone in theirs
+    shared = np.flatnonzero(np.bincount(bucket)[bucket] > 1) if len(bucket) else bucket
+    order = shared[np.argsort(keys[shared], kind="stable")]
+    edge = np.diff(keys[order], prepend=~keys[order[:1]], append=~keys[order[-1:]]) != 0
+    more = ~(edge[:-1] & edge[1:])
+    by_kind = first[order[more]]
+    return _Recurring(n, np.sort(by_kind), by_kind, np.flatnonzero(edge[:-1][more]))
 
 
-def _commonest(batch: Batch, n: int) -> np.ndarray:
-    """Characters that the commonest n words make up, times how often they occur, where that is more than once."""
-    hashes, first = words.n_grams(batch.words, n)
-    document = batch.words.document[first]
-    kinds, counts = _again(hashes, document)
-    sizes = np.concatenate([[0], np.cumsum(batch.words.size)])
-    characters = (sizes[first + n] - sizes[first])[kinds]
-    most = np.zeros(batch.n_documents)
-    np.maximum.at(most, document[kinds], np.where(counts > 1, counts * characters, 0))
+def _commonest(runs: Runs, recurring: _Recurring, n_documents: int) -> np.ndarray:
+    """Characters that the commonest n-gram of each document makes up: its own, times how often it occurs."""
+    counts = np.diff(recurring.begins, append=len(recurring.by_kind))
+    first = recurring.by_kind[recurring.begins]
+    sizes = np.concatenate([[0], np.cumsum(runs.size)])
+    most = np.zeros(n_documents)
+    np.maximum.at(most, runs.document[first], counts * (sizes[first + recurring.n] - sizes[first]))
     return most
 
 
-def _covered(batch: Batch, n: int) -> np.ndarray:
-    """Characters of words that lie in n words which the document has had before."""
-    hashes, first = words.n_grams(batch.words, n)
-    again = np.ones(len(first), bool)
-    again[_again(hashes, batch.words.document[first])[0]] = False
-    edges = np.zeros(len(batch.words.size) + 1, np.int64)
-    np.add.at(edges, first[again], 1)
-    np.add.at(edges, first[again] + n, -1)
+def _covered(runs: Runs, recurring: _Recurring, n_documents: int) -> np.ndarray:
+    """Characters that lie, in each document, in n-grams which it has had before."""
+    again = np.delete(recurring.by_kind, recurring.begins)
+    length = len(runs.size) + 1
+    edges = np.bincount(again, minlength=length) - np.bincount(again + recurring.n, minlength=length)
     inside = np.cumsum(edges)[:-1] > 0
-    return np.bincount(batch.words.document[inside], batch.words.size[inside], batch.n_documents)
+    return np.bincount(runs.document[inside], runs.size[inside], n_documents)
 
 
 def signatures(batch: Batch) -> np.ndarray:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -45,6 +45,7 @@ INDEX = pa.schema(
         *((name, SIGNAL_TYPES[name]) for name in SIGNALS),  # null where not known
     ]
 )
+UNKNOWN = [None] * len(SIGNALS)
 PLACE = pa.schema([("file", pa.string()), ("line", pa.uint32())])
 STATISTICS = pa.schema([(rule, pa.float32()) for rule in RULES])
 SIGNATURES = pa.schema([(f"band {k}", pa.uint64()) for k in range(BANDS)])
@@ -153,7 +154,7 @@ class _Part:
             of_language.setdefault(document.lang, []).append(number)
         for code, members in of_language.items():
             ids, index = self._open(code)
-            ids.write(np.concatenate([np.array(encoded[at], self._dtype) for at in members]).tobytes())
+            ids.write(np.fromiter(chain.from_iterable(encoded[at] for at in members), self._dtype).tobytes())
             rows = [_row(batch[at], len(encoded[at])) for at in members]
             fixed = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), self._schema, strict=False)]
             measured = [pa.array(column[members]) for column in columns]
@@ -185,7 +186,7 @@ class _Part:
 def _row(document: Document, n_tokens: int) -> tuple[Any, ...]:
     text = document.text.encode()
     known = (document.id, document.source, document.url, document.license, len(text), n_tokens)
-    signals = (document.signals.get(name) for name in SIGNALS)
+    signals = [document.signals.get(name) for name in SIGNALS] if document.signals else UNKNOWN
     return (hashlib.sha256(text).digest(), *known, *signals, document.file, document.line)
 
 

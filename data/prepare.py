@@ -53,6 +53,7 @@ class Part:
     stamp: str  # changes when the file does
     begin: int
     end: int | None
+    size: int  # bytes
 
     @property
     def name(self) -> str:
@@ -86,13 +87,15 @@ def prepare(
     """
     plan = Plan(_parts(files, part_bytes), cleaning, max_rejects, hashlib.sha256(model).hexdigest(), _versions())
     work = begin(out, plan, model)
-    run("parts", [part.name for part in plan.parts if not (work / "parts" / part.name).exists()], partial(do_part, work))
+    missing = [part for part in plan.parts if not (work / "parts" / part.name).exists()]
+    largest_first = sorted(missing, key=lambda part: -part.size)  # so that no worker is left with a large one at the end
+    run("parts", [part.name for part in largest_first], partial(do_part, work))
     return finish(work, out, plan, run)
 
 
 def prepare_documents(records: Iterable[Document | Reject], model: bytes, out: Path) -> dict[str, Any]:
     """Prepares records that are in memory, as one part, all or nothing. Raises as `prepare` does."""
-    plan = Plan((Part("", "", 0, None),), Cleaning(opt_outs=False), None, hashlib.sha256(model).hexdigest(), _versions())
+    plan = Plan((Part("", "", 0, None, 0),), Cleaning(opt_outs=False), None, hashlib.sha256(model).hexdigest(), _versions())
     work = begin(out, plan, model)
     try:
         write_part(records, work / "parts" / plan.parts[0].name, tokenizer.load(model), plan.cleaning, np.zeros(0, np.uint64))
@@ -156,8 +159,7 @@ def changed_inputs(out: Path, files: Sequence[str]) -> list[str]:
 
 def bytes_of(out: Path, name: str) -> int:
     """Of its input file, a part's."""
-    part = next(part for part in load_plan(working_folder(out)).parts if part.name == name)
-    return (_stamp(part.file)[0] if part.end is None else part.end) - part.begin
+    return next(part.size for part in load_plan(working_folder(out)).parts if part.name == name)
 
 
 @lru_cache(maxsize=1)
@@ -173,7 +175,8 @@ def _parts(files: Sequence[str], part_bytes: int) -> tuple[Part, ...]:
         size, stamp = _stamp(file)
         n = max(1, min(PARTS_OF_A_FILE, size // part_bytes))
         bounds = [size * k // n for k in range(n)]
-        parts += [Part(file, stamp, begin, end) for begin, end in zip(bounds, [*bounds[1:], None], strict=True)]
+        ends = [*bounds[1:], size]
+        parts += [Part(file, stamp, begin, None if end == size else end, end - begin) for begin, end in zip(bounds, ends, strict=True)]
     return tuple(parts)
 
 

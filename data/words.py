@@ -8,7 +8,7 @@ wherever it stands (Karp and Rabin, 1987; arithmetic modulo 2^64).
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -82,7 +82,7 @@ def split(texts: Sequence[str]) -> Batch:
     return Batch(len(texts), runs(kinds <= DIGIT), runs(points != ord("\n")), counts)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _powers(bits: int) -> tuple[np.ndarray, np.ndarray]:
     """BASE and its inverse modulo 2^64, to the powers 0 to 2^bits - 1."""
     out = []
@@ -93,11 +93,11 @@ def _powers(bits: int) -> tuple[np.ndarray, np.ndarray]:
     return out[0], out[1]
 
 
-def n_grams(runs: Runs, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of all n consecutive words that are in one document, and the index of the first word of each."""
-    first = np.arange(max(0, len(runs.hash) - n + 1))
+def n_grams(runs: Runs, n: int, within: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of all n consecutive words that are in one document, and the index of the first word of each; `within`: of these alone."""
+    power, inverse = _powers(len(runs.hash).bit_length())
+    prefix = np.concatenate([np.zeros(1, np.uint64), np.cumsum(runs.hash * power[: len(runs.hash)])])
+    first = np.arange(len(runs.hash)) if within is None else within
+    first = first[: np.searchsorted(first, len(runs.hash) - n, side="right")]
     first = first[runs.document[first] == runs.document[first + n - 1]]
-    hashes = np.zeros(len(first), np.uint64)
-    for k in range(n):
-        hashes = mix64(hashes ^ runs.hash[first + k])
-    return hashes, first
+    return mix64((prefix[first + n] - prefix[first]) * inverse[first]), first
