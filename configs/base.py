@@ -23,9 +23,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.data.mixture.budget = 0  # unimax: tokens to be spread; 0: those of train.steps, as they are when the run begins
     c.data.mixture.sources = ""  # "wiki:3, web:1": how often tokens of a source are seen, beside the other; not named: 1
     c.data.mixture.where = ""  # documents wanted, by signals of the index: "quality >= 0.8 and robots != false"
-    c.data.mixture.phases = (
-        ConfigDict()
-    )  # name -> begin (token of the run), ramp (tokens), what is other from there on; to a block of 2,048 rows
+    c.data.mixture.phases = ConfigDict()  # name -> begin (token of the run), ramp (tokens), and what of the above is other from there on
 
     c.clean = ConfigDict()  # what `varietas prepare --config` does to text; training asks nothing of it
     c.clean.opt_outs = True  # leave out what robots.txt or a reservation of rights (TDM) on the page excludes

@@ -131,8 +131,8 @@ def statistics(batch: Batch) -> np.ndarray:
     characters = np.bincount(of_words.document, of_words.size, n)
     in_lines = np.bincount(batch.lines.document, batch.lines.size, n)
     threes = _recurring(of_words, 3)
-    fives = _recurring(of_words, 5, threes.first)  # five words that are repeated begin with three that are
-    tens = _recurring(of_words, 10, fives.first)
+    fives = _recurring(of_words, 5, np.sort(threes.first))  # five words that are repeated begin with three that are
+    tens = _recurring(of_words, 10, np.sort(fives.first))
     shown = batch.kinds.sum(1) - batch.kinds[:, SPACE]
     columns = {
         "word length": _share(characters, np.bincount(of_words.document, minlength=n), empty=5.0),
@@ -151,30 +151,29 @@ def _share(part: np.ndarray, whole: np.ndarray, empty: float = 0.0) -> np.ndarra
 
 @dataclass(frozen=True)
 class _Recurring:
-    """The n-grams of words or lines that occur more than once in their document, sorted by kind and, within it, by place."""
+    """The n-grams of words or lines that occur more than once in their document, kind by kind, those of a kind in order."""
 
     n: int
-    first: np.ndarray  # index of the first piece of each, in the order of the text
-    by_kind: np.ndarray  # the same, kind by kind
-    begins: np.ndarray  # where each kind begins in by_kind
+    first: np.ndarray  # index of the first word or line of each
+    begins: np.ndarray  # where each kind begins in `first`
 
 
 def _recurring(runs: Runs, n: int, within: np.ndarray | None = None) -> _Recurring:
+    """`within`: ascending indices, if only n-grams that begin there may recur."""
     hashes, first = words.n_grams(runs, n, within)
     keys = mix64(hashes ^ mix64(runs.document[first]))
     bucket = (keys >> np.uint64(61 - len(keys).bit_length())).astype(np.int64)  # sorting is dear: most keys are alone in theirs
-    shared = np.flatnonzero(np.bincount(bucket)[bucket] > 1) if len(bucket) else bucket
+    shared = np.flatnonzero(np.bincount(bucket)[bucket] > 1)
     order = shared[np.argsort(keys[shared], kind="stable")]
     edge = np.diff(keys[order], prepend=~keys[order[:1]], append=~keys[order[-1:]]) != 0
     more = ~(edge[:-1] & edge[1:])
-    by_kind = first[order[more]]
-    return _Recurring(n, np.sort(by_kind), by_kind, np.flatnonzero(edge[:-1][more]))
+    return _Recurring(n, first[order[more]], np.flatnonzero(edge[:-1][more]))
 
 
 def _commonest(runs: Runs, recurring: _Recurring, n_documents: int) -> np.ndarray:
     """Characters that the commonest n-gram of each document makes up: its own, times how often it occurs."""
-    counts = np.diff(recurring.begins, append=len(recurring.by_kind))
-    first = recurring.by_kind[recurring.begins]
+    counts = np.diff(recurring.begins, append=len(recurring.first))
+    first = recurring.first[recurring.begins]
     sizes = np.concatenate([[0], np.cumsum(runs.size)])
     most = np.zeros(n_documents)
     np.maximum.at(most, runs.document[first], counts * (sizes[first + recurring.n] - sizes[first]))
@@ -183,7 +182,7 @@ def _commonest(runs: Runs, recurring: _Recurring, n_documents: int) -> np.ndarra
 
 def _covered(runs: Runs, recurring: _Recurring, n_documents: int) -> np.ndarray:
     """Characters that lie, in each document, in n-grams which it has had before."""
-    again = np.delete(recurring.by_kind, recurring.begins)
+    again = np.delete(recurring.first, recurring.begins)
     length = len(runs.size) + 1
     edges = np.bincount(again, minlength=length) - np.bincount(again + recurring.n, minlength=length)
     inside = np.cumsum(edges)[:-1] > 0

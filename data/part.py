@@ -45,7 +45,6 @@ INDEX = pa.schema(
         *((name, SIGNAL_TYPES[name]) for name in SIGNALS),  # null where not known
     ]
 )
-UNKNOWN = [None] * len(SIGNALS)
 PLACE = pa.schema([("file", pa.string()), ("line", pa.uint32())])
 STATISTICS = pa.schema([(rule, pa.float32()) for rule in RULES])
 SIGNATURES = pa.schema([(f"band {k}", pa.uint64()) for k in range(BANDS)])
@@ -186,7 +185,7 @@ class _Part:
 def _row(document: Document, n_tokens: int) -> tuple[Any, ...]:
     text = document.text.encode()
     known = (document.id, document.source, document.url, document.license, len(text), n_tokens)
-    signals = [document.signals.get(name) for name in SIGNALS] if document.signals else UNKNOWN
+    signals = [document.signals.get(name) for name in SIGNALS]
     return (hashlib.sha256(text).digest(), *known, *signals, document.file, document.line)
 
 

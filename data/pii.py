@@ -26,7 +26,7 @@ class Span:
 AROUND = 48
 
 _EMAIL = re.compile(r"[\w.%+-]{1,64}@(?:[\w-]{1,63}\.){1,5}[^\W\d_]{2,24}\b")
-_NUMBER = re.compile(r"[\d:](?:(?<=\d)(?:[\d .()/-]|(?<=\d)[A-Z]){4,}|(?<=:)[0-9a-fA-F]{0,4}:)")  # in all that we look for
+_NUMBER = re.compile(r"[\d:](?:(?<=\d)(?:[\d .()/-]|(?<=\d)[A-Z]){4,}|(?<=:)[0-9a-fA-F]{0,4}:)")  # every number that we look for has one
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
 _CARD = re.compile(r"(?<![\d.,-])(?:3[47]|4\d|5[1-5]|2[2-7]|6[05])\d\d(?:[ -]?\d){9,12}(?![\d-])")
 _IP = re.compile(r"(?<![\w.:-])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{1,4}(?::{1,2}[0-9a-fA-F]{1,4}){3,7})(?![\w:-]|\.\d)")

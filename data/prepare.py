@@ -19,7 +19,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ from varietas.data.tfds import SCHEME, size_and_stamp
 
 PART_BYTES = 8 << 20  # of an input file, at the least
 PARTS_OF_A_FILE = 32  # at the most: each reads the file from its beginning, since compressed files cannot be entered in the middle
+PART_VERSION = 2  # raise when the same text would give another part: those of an unfinished call are then made anew
 VERSIONS = ("sentencepiece", "pyarrow", "numpy", "array_record")  # that what a corpus holds may depend on
 
 
@@ -55,9 +56,9 @@ class Part:
     end: int | None
     size: int  # bytes
 
-    @property
+    @cached_property
     def name(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([PART_VERSION, asdict(self)]).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,10 @@ class Plan:
     max_rejects: int | None
     tokenizer_digest: str
     versions: dict[str, str]
+
+    @cached_property
+    def by_name(self) -> dict[str, Part]:
+        return {part.name: part for part in self.parts}
 
 
 def prepare(
@@ -150,16 +155,16 @@ def begin(out: Path, plan: Plan, model: bytes) -> Path:
 def changed_inputs(out: Path, files: Sequence[str]) -> list[str]:
     """Files that are not what they were when an earlier, unfinished call read them."""
     try:
-        before = load_plan(working_folder(out))
+        before = json.loads((working_folder(out) / "plan.json").read_text("utf-8"))  # a plan of another version of us may have other fields
     except OSError:
         return []
-    stamps = {part.file: part.stamp for part in before.parts}
+    stamps = {part["file"]: part["stamp"] for part in before["parts"]}
     return [file for file in files if file in stamps and stamps[file] != _stamp(file)[1]]
 
 
 def bytes_of(out: Path, name: str) -> int:
     """Of its input file, a part's."""
-    return next(part.size for part in load_plan(working_folder(out)).parts if part.name == name)
+    return load_plan(working_folder(out)).by_name[name].size
 
 
 @lru_cache(maxsize=1)
@@ -214,7 +219,7 @@ def _held_out(work: Path) -> np.ndarray:
 def do_part(work: Path, name: str) -> None:
     """Stage 1, a task."""
     plan = load_plan(work)
-    part = next(part for part in plan.parts if part.name == name)
+    part = plan.by_name[name]
     records = read(part.file, part.begin, np.inf if part.end is None else part.end)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # of unknown languages, which `finish` tells once
         write_part(records, work / "parts" / name, _processor(work), plan.cleaning, _held_out(work), plan.max_rejects)

@@ -87,10 +87,9 @@ class Stream:
 
     def taken(self, tokens: int, stratum: int) -> float:
         """Tokens of a stratum among the first `tokens` of the run. Within a block, whose rows are shuffled, all parts come evenly."""
-        usable = self.block_rows * self.seq_len - len(self.strata)
-        b, rest = divmod(tokens, usable)
-        begin, end = self.course.taken(b * usable, stratum), self.course.taken((b + 1) * usable, stratum)
-        return begin + (end - begin) * (rest / usable)
+        b, rest = divmod(tokens, self._block_tokens)
+        begin, end = (self.course.taken(block * self._block_tokens, stratum) for block in (b, b + 1))
+        return begin + (end - begin) * (rest / self._block_tokens)
 
     def shares(self, tokens: int | None = None) -> np.ndarray:
         """Share of each language, (languages,): among the first `tokens` of the run, or as it begins."""
@@ -179,12 +178,14 @@ class Stream:
         document = took.document if chosen is None else chosen[took.document].astype(np.int64)
         return Pieces(np.zeros_like(same), same, document, took.begin, took.size, took.epoch), arrival
 
-    def _taken(self, b: int, index: int) -> int:
-        """Tokens of a stratum in all blocks before b.
+    @property
+    def _block_tokens(self) -> int:
+        """Of the mixture in a block: rounding may give it one too many of each stratum, so it keeps a token for each free."""
+        return self.block_rows * self.seq_len - len(self.strata)
 
-        Rounding may give a block a token too many of each stratum, so each block keeps a token for each stratum free.
-        """
-        return int(self.course.taken(b * (self.block_rows * self.seq_len - len(self.strata)), index))
+    def _taken(self, b: int, index: int) -> int:
+        """Tokens of a stratum in all blocks before b."""
+        return int(self.course.taken(b * self._block_tokens, index))
 
     def _lay_out(self, b: int, pieces: Pieces, bounds: np.ndarray) -> Pieces:
         """Puts the pieces into the rows of block b, stretch after stretch; stretch s is pieces bounds[s] to bounds[s + 1].

@@ -6,9 +6,9 @@ wherever it stands (Karp and Rabin, 1987; arithmetic modulo 2^64).
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -69,20 +69,26 @@ def split(texts: Sequence[str]) -> Batch:
     ends = np.cumsum([len(text) + 1 for text in texts])
     document = np.repeat(np.arange(len(texts)), np.diff(ends, prepend=0))
 
-    power, inverse = _powers(len(points).bit_length())
-    prefix = np.concatenate([np.zeros(1, np.uint64), np.cumsum(value * power[: len(value)])])
+    hash_of_piece = _rolling(value)
 
     def runs(inside: np.ndarray) -> Runs:
         edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))
         begin, end = edges[::2], edges[1::2]
-        return Runs(document[begin], end - begin, mix64((prefix[end] - prefix[begin]) * inverse[begin]))
+        return Runs(document[begin], end - begin, hash_of_piece(begin, end))
 
     counts = np.bincount(document * 4 + kinds, minlength=4 * len(texts)).reshape(-1, 4)
     counts[:, SPACE] -= 1  # the line end that was put between documents
     return Batch(len(texts), runs(kinds <= DIGIT), runs(points != ord("\n")), counts)
 
 
-@cache
+def _rolling(values: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """What hashes the values (uint64) from each of `begin` up to each of `end`."""
+    power, inverse = _powers(len(values).bit_length())
+    prefix = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values * power[: len(values)])])
+    return lambda begin, end: mix64((prefix[end] - prefix[begin]) * inverse[begin])
+
+
+@lru_cache(maxsize=4)  # of a batch's characters and words, either side of a power of two; those of a huge document do not stay
 def _powers(bits: int) -> tuple[np.ndarray, np.ndarray]:
     """BASE and its inverse modulo 2^64, to the powers 0 to 2^bits - 1."""
     out = []
@@ -94,10 +100,11 @@ def _powers(bits: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def n_grams(runs: Runs, n: int, within: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of all n consecutive words that are in one document, and the index of the first word of each; `within`: of these alone."""
-    power, inverse = _powers(len(runs.hash).bit_length())
-    prefix = np.concatenate([np.zeros(1, np.uint64), np.cumsum(runs.hash * power[: len(runs.hash)])])
+    """Hashes of all n consecutive words that are in one document, and the index of the first word of each, in order.
+
+    `within`: ascending indices, if only n-grams that begin there are wanted.
+    """
     first = np.arange(len(runs.hash)) if within is None else within
     first = first[: np.searchsorted(first, len(runs.hash) - n, side="right")]
     first = first[runs.document[first] == runs.document[first + n - 1]]
-    return mix64((prefix[first + n] - prefix[first]) * inverse[first]), first
+    return _rolling(runs.hash)(first, first + n), first

@@ -131,6 +131,11 @@ def test_inputs_that_changed_are_read_again(files: list[str], model: bytes, tmp_
     assert changed_inputs(tmp_path / "c", inputs) == []
     mine[1].write_text('{"lang":"cs","text":"první"}\n{"lang":"cs","text":"druhý"}\n')
     assert changed_inputs(tmp_path / "c", inputs) == inputs[1:]
+    plan = working_folder(tmp_path / "c") / "plan.json"
+    before = json.loads(plan.read_text())
+    before["parts"] = [{name: part[name] for name in ("file", "stamp")} for part in before["parts"]]  # by another version of us
+    plan.write_text(json.dumps(before))
+    assert changed_inputs(tmp_path / "c", inputs) == inputs[1:]
     assert prepare(inputs, model, tmp_path / "c", Cleaning(), one_by_one)["documents"] == 3
 
 
