@@ -74,7 +74,7 @@ def _documents(
             rows = table.read_row_group(group)
             bounds = offset + np.concatenate([[0], np.cumsum(rows["tokens"].to_numpy(), dtype=np.int64)])
             offset = int(bounds[-1])
-            if kept <= begin:
+            if kept <= max(begin, before):  # nothing of it stays, or nothing from `begin` on
                 continue
             wanted = np.flatnonzero(mine)[max(0, begin - before) : end - before]
             yield rows.take(wanted), [ids[bounds[at] : bounds[at + 1]] for at in wanted.tolist()]

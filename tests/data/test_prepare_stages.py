@@ -121,6 +121,16 @@ def test_other_settings_do_not_mix(files: list[str], model: bytes, tmp_path: Pat
         prepare(files, other, tmp_path / "c", Cleaning(), one_by_one)
 
 
+def test_a_file_of_which_nothing_stays(model: bytes, tmp_path: Path) -> None:
+    """A copy of another file, before others that stay."""
+    texts = ("první", "druhý"), ("první", "druhý"), ("třetí",)
+    for number, lines in enumerate(texts):
+        (tmp_path / f"{number}.jsonl").write_text("".join(f'{{"lang":"cs","text":"{text}"}}\n' for text in lines))
+    inputs = [str(tmp_path / f"{number}.jsonl") for number in range(3)]
+    manifest = prepare(inputs, model, tmp_path / "c", Cleaning(duplicates="exact"), one_by_one)
+    assert (manifest["documents"], manifest["rejected"]) == (3, {"duplicate": 2})
+
+
 def test_inputs_that_changed_are_read_again(files: list[str], model: bytes, tmp_path: Path) -> None:
     mine = [tmp_path / name for name in ("a.jsonl", "b.jsonl")]
     for path in mine:
