@@ -70,8 +70,8 @@ def local(workers: int, watch: Watch = unwatched) -> Run:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes, which do not outlive an error or Ctrl-C."""
-    pool = ProcessPoolExecutor(workers, _context(), _ignore_interrupts)
+    """Worker processes, which do not outlive an error, Ctrl-C or the end of this process."""
+    pool = ProcessPoolExecutor(workers, _context(), _tied_to_parent)
     try:
         yield pool
     except BaseException:
@@ -89,9 +89,17 @@ def _context() -> multiprocessing.context.BaseContext:
     return context
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C in a terminal goes to the workers too; the one that started them ends them."""
+def _tied_to_parent() -> None:
+    """Begins a worker. Ctrl-C in a terminal goes to the workers too, but the one that started them ends them; if it is killed they end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_it() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=end_with_it, daemon=True).start()
 
 
 @dataclass(frozen=True)

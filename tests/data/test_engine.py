@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -53,6 +54,19 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def content(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def test_workers_end_with_who_started_them() -> None:
+    """After kill -9 too: what waits for the output of the command would wait for them."""
+    program = """if True:
+        import time
+        from varietas.data.engine import local
+        local(2, lambda stage, tasks: lambda task: print("done", task, flush=True))("parts", [0.0, 600.0, 601.0], time.sleep)
+    """
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as command:
+        assert command.stdout is not None and command.stdout.readline() == b"done 0.0\n"
+        command.kill()
+        assert command.communicate(timeout=60) == (b"", None)
 
 
 def test_slurm_makes_the_same_corpus(stand_in: None, files: list[str], model: bytes, tmp_path: Path) -> None:
