@@ -12,18 +12,18 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import sentencepiece as spm
 
 from varietas.data import clean, words
 from varietas.data.clean import BANDS, RULES, Cleaning
 from varietas.data.documents import SIGNALS, Document, NotADocument, Reject
+from varietas.data.encode import Encoder
 from varietas.data.files import new_folder, write_json
 
 BATCH_DOCUMENTS = 1024
@@ -58,7 +58,7 @@ def schema(cleaning: Cleaning) -> pa.Schema:
 def write_part(
     records: Iterable[Document | Reject],
     folder: Path,
-    processor: spm.SentencePieceProcessor,
+    encode: Encoder,
     cleaning: Cleaning,
     held: np.ndarray,
     max_rejects: int | None = None,
@@ -68,7 +68,7 @@ def write_part(
     Raises ValueError when more than `max_rejects` records of it could not be read.
     """
     with new_folder(folder) as new, (new / "rejects.jsonl").open("w", encoding="utf-8") as rejects:
-        part = _Part(new, rejects, processor, cleaning, held, max_rejects)
+        part = _Part(new, rejects, encode, cleaning, held, max_rejects)
         documents = part.cleaned(records)
         while batch := list(_batch(documents)):
             part.add(batch)
@@ -91,14 +91,13 @@ class _Part:
         self,
         folder: Path,
         rejects: TextIO,
-        processor: spm.SentencePieceProcessor,
+        encode: Encoder,
         cleaning: Cleaning,
         held: np.ndarray,
         max_rejects: int | None,
     ):
-        self._folder, self._rejects, self._processor, self._cleaning, self._held = folder, rejects, processor, cleaning, held
+        self._folder, self._rejects, self._encode, self._cleaning, self._held = folder, rejects, encode, cleaning, held
         self._max_rejects = max_rejects
-        self._dtype = id_type(processor)
         self._schema = schema(cleaning)
         self._languages: dict[str, tuple[BinaryIO, pq.ParquetWriter]] = {}
         self._documents: Counter[str] = Counter()
@@ -147,14 +146,14 @@ class _Part:
                 columns = [column[~overlaps] for column in columns]
         if not batch:
             return
-        encoded = self._processor.encode([document.text for document in batch], add_bos=True, add_eos=True, num_threads=1)
+        encoded = self._encode([document.text for document in batch])
         of_language: dict[str, list[int]] = {}
         for number, document in enumerate(batch):
             of_language.setdefault(document.lang, []).append(number)
         for code, members in of_language.items():
             ids, index = self._open(code)
-            ids.write(np.fromiter(chain.from_iterable(encoded[at] for at in members), self._dtype).tobytes())
-            rows = [_row(batch[at], len(encoded[at])) for at in members]
+            ids.writelines(encoded[at] for at in members)
+            rows = [_row(batch[at], len(encoded[at]) // self._encode.dtype.itemsize) for at in members]
             fixed = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), self._schema, strict=False)]
             measured = [pa.array(column[members]) for column in columns]
             index.write_table(pa.Table.from_arrays([*fixed, *measured], schema=self._schema))
@@ -187,10 +186,6 @@ def _row(document: Document, n_tokens: int) -> tuple[Any, ...]:
     known = (document.id, document.source, document.url, document.license, len(text), n_tokens)
     signals = [document.signals.get(name) for name in SIGNALS]
     return (hashlib.sha256(text).digest(), *known, *signals, document.file, document.line)
-
-
-def id_type(processor: spm.SentencePieceProcessor) -> np.dtype:
-    return np.dtype("<u2" if processor.get_piece_size() <= 1 << 16 else "<u4")
 
 
 def reject_of(document: Document, reason: str) -> Reject:

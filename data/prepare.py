@@ -31,10 +31,11 @@ from varietas.data import clean, tokenizer
 from varietas.data.clean import Cleaning
 from varietas.data.corpus import FORMAT, SHARD_DOCUMENTS, corpus_digest, shard_path
 from varietas.data.documents import Document, Reject
+from varietas.data.encode import Encoder, id_type
 from varietas.data.engine import Run
 from varietas.data.files import new_folder, write_atomically, write_json
 from varietas.data.languages import canonical
-from varietas.data.part import id_type, too_many_rejects, write_part
+from varietas.data.part import too_many_rejects, write_part
 from varietas.data.read import expand, read
 from varietas.data.select import REASONS, select
 from varietas.data.shard import rejected, tree_of, write_shard
@@ -103,7 +104,7 @@ def prepare_documents(records: Iterable[Document | Reject], model: bytes, out: P
     plan = Plan((Part("", "", 0, None, 0),), Cleaning(opt_outs=False), None, hashlib.sha256(model).hexdigest(), _versions())
     work = begin(out, plan, model)
     try:
-        write_part(records, work / "parts" / plan.parts[0].name, tokenizer.load(model), plan.cleaning, np.zeros(0, np.uint64))
+        write_part(records, work / "parts" / plan.parts[0].name, Encoder(tokenizer.load(model)), plan.cleaning, np.zeros(0, np.uint64))
         return finish(work, out, plan, one_by_one)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -147,7 +148,7 @@ def begin(out: Path, plan: Plan, model: bytes) -> Path:
         shutil.rmtree(half, ignore_errors=True)
     write_atomically(work / "tokenizer.model", model)
     write_json(work / "plan.json", asdict(plan))
-    for kept in (load_plan, _processor, _held_out):
+    for kept in (load_plan, _processor, _encoder, _held_out):
         kept.cache_clear()
     return work
 
@@ -205,6 +206,11 @@ def _processor(work: Path) -> spm.SentencePieceProcessor:
 
 
 @lru_cache(maxsize=1)
+def _encoder(work: Path) -> Encoder:
+    return Encoder(_processor(work))
+
+
+@lru_cache(maxsize=1)
 def _held_out(work: Path) -> np.ndarray:
     cleaning = load_plan(work).cleaning
     if not cleaning.overlap:
@@ -222,7 +228,7 @@ def do_part(work: Path, name: str) -> None:
     part = plan.by_name[name]
     records = read(part.file, part.begin, np.inf if part.end is None else part.end)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # of unknown languages, which `finish` tells once
-        write_part(records, work / "parts" / name, _processor(work), plan.cleaning, _held_out(work), plan.max_rejects)
+        write_part(records, work / "parts" / name, _encoder(work), plan.cleaning, _held_out(work), plan.max_rejects)
     if _stamp(part.file)[1] != part.stamp:
         shutil.rmtree(work / "parts" / name)
         raise OSError(f"{part.file} changed while it was read; run the same command again when it is at rest")

@@ -12,9 +12,10 @@ import sentencepiece as spm
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from varietas.data.documents import Reject
+from varietas.data.encode import id_type
 from varietas.data.files import new_folder, write_json
 from varietas.data.merkle import MerkleTree
-from varietas.data.part import INDEX, SAMPLE, id_type
+from varietas.data.part import INDEX, SAMPLE
 from varietas.data.select import REASONS
 
 ROWS = 8192  # of a row group of the index
