@@ -1,8 +1,9 @@
 """The parity search: shares of the languages in a tokenizer's training text such that the same content costs each about as much.
 
-Round by round a tokenizer is trained on a small sample, what each language pays for the same content is counted, and the weight of the
-dear ones grows with the cube of their price over the median. What the same content is, parallel text says; where there is none, a
-table of how many bytes languages need for it does, together with the bytes a token of the language's own text.
+Round by round a tokenizer is trained on a sample, what each language pays for the same content is estimated, and the weight of the
+dear ones grows with the cube of their price over the median. There are two estimates: by parallel text, and by a table of how many
+bytes languages need for the same content, together with the bytes a token of the language's own text. Each is some 5 % off for a
+language, a little parallel text because it is little, so they are averaged; the more parallel text there is, the more it counts.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -14,11 +15,12 @@ import sentencepiece as spm
 from varietas.data.documents import Document
 from varietas.data.parallel import Parallel, premiums
 
-ROUNDS = 6
-SAMPLE_BYTES = 16_000_000  # that a round trains on
-POOL_BYTES = 2_000_000  # of a language, kept to draw the samples from
+ROUNDS = 12
+BYTES_A_PIECE = 500  # that a round trains on, for each piece of the vocabulary
+POOL_PART = 8  # of a sample: what is kept of a language to draw the samples from
 POWER = 3.0
-DEARER = 1.09  # what equality may cost the language that has most text
+AIM, DEARER = 1.08, 1.088  # what equality may cost English, which has most text: what the search steers to, and what it accepts
+TRUSTED_BYTES = 5000  # of parallel text in English, with which it counts as much as the other estimate
 
 # Bytes of the Universal Declaration of Human Rights (31 sections, Unicode's collection) over those in English.
 BYTES_OVER_ENGLISH = {
@@ -41,38 +43,55 @@ class Round:
     shares: dict[str, float]
     premium: dict[str, float]
     english: float  # its tokens over those of the first round; 0 without English
+    model: bytes  # the tokenizer
 
 
 def search(
     pool: Mapping[str, list[str]],
     shares: Mapping[str, float],
-    train: Callable[[Iterable[Document]], Callable[[str], int]],
+    train: Callable[[Iterable[Document]], tuple[bytes, Callable[[str], int]]],
+    sample_bytes: int,
     texts: Parallel | None = None,
     progress: Callable[[Round], None] = lambda result: None,
-) -> dict[str, float]:
-    """The shares, of those tried, under which the dearest language is cheapest and English not dearer than DEARER times. It begins with
+) -> Round:
+    """The round in which the dearest language is cheapest, of those in which English is not dearer than DEARER times; the first has
     `shares`.
 
-    `pool`: some text of each language. `train` makes a tokenizer of documents and gives what counts a text's tokens with it. Of parallel
+    `pool`: some text of each language. `train` makes a tokenizer of documents, and what counts a text's tokens with it. Of parallel
     texts only the pool's languages count.
     """
     texts = texts and {code: mine for code, mine in texts.items() if code in pool or code == "eng_Latn"}
     best: Round | None = None
     now, first = dict(shares), 0
     for _ in range(ROUNDS):
-        count = train(_sample(pool, now))
+        model, count = train(_sample(pool, now, sample_bytes))
         english = sum(map(count, texts["eng_Latn"].values() if texts else pool.get("eng_Latn", [])))
         first = first or english
-        result = Round(dict(now), premiums(texts, count) if texts else estimated(pool, count), english / max(1, first))
+        result = Round(dict(now), _prices(pool, count, texts), english / max(1, first), model)
         progress(result)
         if best is None or (max(result.premium.values()) < max(best.premium.values()) and result.english <= DEARER):
             best = result
         median = float(np.median(list(result.premium.values())))
-        now = {code: share * (result.premium.get(code, median) / median) ** POWER for code, share in now.items()}
+        over = {code: result.premium.get(code, median) / median for code in now}
+        if result.english > AIM:
+            over["eng_Latn"] = max(1.0, over["eng_Latn"]) * result.english / AIM
+        now = {code: share * over[code] ** POWER for code, share in now.items()}
         total = sum(now.values())
         now = {code: share / total for code, share in now.items()}
     assert best is not None
-    return best.shares
+    return best
+
+
+def _prices(pool: Mapping[str, list[str]], count: Callable[[str], int], texts: Parallel | None) -> dict[str, float]:
+    """Tokens for the same content over English's, by both estimates: a weighted geometric mean where a language has both."""
+    by_table = estimated(pool, count)
+    if not texts:
+        return by_table
+    by_text = premiums(texts, count)
+    n = sum(len(text.encode()) for text in texts["eng_Latn"].values())
+    weight = n / (n + TRUSTED_BYTES)
+    both = {code: by_text[code] ** weight * by_table[code] ** (1 - weight) for code in by_text.keys() & by_table.keys()}
+    return by_table | by_text | both
 
 
 def counter(processor: spm.SentencePieceProcessor) -> Callable[[str], int]:
@@ -91,10 +110,10 @@ def estimated(pool: Mapping[str, list[str]], count: Callable[[str], int]) -> dic
     return {code: value / base for code, value in cost.items()}
 
 
-def _sample(pool: Mapping[str, list[str]], shares: Mapping[str, float]) -> Iterable[Document]:
-    """Some SAMPLE_BYTES of the pool in these shares, or fewer if the pool is small: the largest share is never repeated."""
+def _sample(pool: Mapping[str, list[str]], shares: Mapping[str, float], sample_bytes: int) -> Iterable[Document]:
+    """Some `sample_bytes` of the pool in these shares, or fewer if the pool is small."""
     size = {code: sum(len(text.encode()) for text in texts) for code, texts in pool.items()}
-    scale = min(SAMPLE_BYTES, 3 * sum(size.values()))
+    scale = min(sample_bytes, 3 * sum(size.values()))
     for code, texts in pool.items():
         left = shares[code] * scale
         while left > 0:

@@ -17,7 +17,7 @@ from varietas.data.documents import Document
 from varietas.data.files import write_atomically
 from varietas.data.mixture import unimax
 from varietas.data.parallel import Parallel
-from varietas.data.parity import POOL_BYTES, Round, counter, search
+from varietas.data.parity import BYTES_A_PIECE, POOL_PART, Round, counter, search
 
 UNK, BOS, EOS, PAD = range(4)
 RESERVED = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>", *(f"<|reserved_{i}|>" for i in range(12)))
@@ -76,12 +76,13 @@ def train(
         bytes_of = {lang: float(n) ** alpha for lang, n in size.items()}
     shares = {lang: n / sum(bytes_of.values()) for lang, n in bytes_of.items()}
     if strategy == "parity":
-        pool = _pool(documents(), size)
+        sample_bytes = min(sample_bytes, BYTES_A_PIECE * vocab_size)
 
-        def count_with(sample: Iterable[Document]) -> Callable[[str], int]:
-            return counter(load(_train_on(_lines(sample), vocab_size, sum(size.values()))))
+        def train_on(sample: Iterable[Document]) -> tuple[bytes, Callable[[str], int]]:
+            model = _train_on(_lines(sample), vocab_size, sum(size.values()))
+            return model, counter(load(model))
 
-        shares = search(pool, shares, count_with, texts, progress)
+        return search(_pool(documents(), size, sample_bytes // POOL_PART), shares, train_on, sample_bytes, texts, progress).model
     copies = {lang: sample_bytes * share / size[lang] for lang, share in shares.items()}
     return _train_on(_sample(documents(), copies), vocab_size, sum(size.values()))
 
@@ -99,12 +100,12 @@ def parse_sampling(text: str) -> tuple[str, float]:
     raise ValueError(f"--sampling {text}: expected alpha:X with X from 0 to 1, unimax, or parity")
 
 
-def _pool(documents: Iterable[Document], size: dict[str, int]) -> dict[str, list[str]]:
-    """About POOL_BYTES of each language, from all over its text."""
+def _pool(documents: Iterable[Document], size: dict[str, int], pool_bytes: int) -> dict[str, list[str]]:
+    """About `pool_bytes` of each language, from all over its text."""
     pool: dict[str, list[str]] = {lang: [] for lang in size}
     owed = dict.fromkeys(size, 0.0)
     for document in documents:
-        owed[document.lang] += min(1.0, POOL_BYTES / size[document.lang])
+        owed[document.lang] += min(1.0, pool_bytes / size[document.lang])
         if owed[document.lang] >= 1:
             owed[document.lang] -= 1
             pool[document.lang].append(document.text)

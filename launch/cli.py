@@ -51,7 +51,9 @@ def tokenizer(args: argparse.Namespace, console: Console) -> int:
     if held and before:
         held = {code: mine for code, mine in held.items() if code in trained or code == "eng_Latn"}
         console.print("\nThe same content, on the half of --parallel that the search did not see:")
-        console.print(parity_table(*(premiums(held, counter(each)) for each in (before, processor))))
+        counts = [counter(each) for each in (before, processor)]
+        english = [sum(map(count, held["eng_Latn"].values())) for count in counts]
+        console.print(parity_table(premiums(held, counts[0]), premiums(held, counts[1]), english[1] / english[0]))
     console.print(f"{args.vocab_size:,} pieces: {args.out}")
     return 0
 

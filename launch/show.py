@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from varietas.data.compare import Treatment
-from varietas.data.languages import name
+from varietas.data.languages import LANGUAGES, name
 from varietas.data.stream import Stream
 from varietas.data.tokenizer import Fertility
 
@@ -58,15 +58,18 @@ def treatment_table(rows: Mapping[str, Fertility]) -> Table:
     return table
 
 
-def parity_table(before: Mapping[str, float], after: Mapping[str, float]) -> Table:
-    """Tokens for the same content over English's, before and after the search: the worst after it first."""
+def parity_table(before: Mapping[str, float], after: Mapping[str, float], english: float) -> Table:
+    """Tokens for the same content over English's, before and after the search: the worst after it first. `english`: what its own became."""
     table = Table("language", "", "alpha:0.3", "parity", box=None, pad_edge=False)
     _right(table, 2, 3)
     for code, premium in sorted(after.items(), key=lambda item: -item[1]):
         table.add_row(code, name(code), f"{before[code]:.2f}", f"{premium:.2f}")
     table.add_section()
-    table.add_row("worst", "", *(f"{max(side.values()):.2f}" for side in (before, after)))
-    table.add_row("mean", "", *(f"{sum(side.values()) / len(side):.2f}" for side in (before, after)))
+    of_union = [code for code in after if code in LANGUAGES and LANGUAGES[code].status == "eu"]
+    for what, codes in (("all", after), (f"{len(of_union)} of the EU", of_union)):
+        table.add_row(what, "worst", *(f"{max(side[code] for code in codes):.2f}" for side in (before, after)))
+        table.add_row("", "mean", *(f"{sum(side[code] for code in codes) / len(codes):.2f}" for side in (before, after)))
+    table.caption, table.caption_justify = f"English itself takes {english:.3f} times the tokens", "left"
     return table
 
 

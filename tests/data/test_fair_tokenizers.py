@@ -9,7 +9,7 @@ import pytest
 import sentencepiece as spm
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from varietas.data import compare, tokenizer
+from varietas.data import compare, parity, tokenizer
 from varietas.data.documents import Document
 from varietas.data.parallel import halves, parallel, premiums, summary
 from varietas.data.parity import Round, estimated, search
@@ -76,18 +76,52 @@ def test_the_search_makes_the_dear_language_cheaper_on_text_it_did_not_see() -> 
     assert all(sum(r.shares.values()) == pytest.approx(1) for r in rounds)
 
 
-def test_the_search_keeps_the_best_round_that_english_can_bear() -> None:
+def test_the_search_keeps_the_best_round_that_english_can_bear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parity, "TRUSTED_BYTES", 0)
     pool = {"eng_Latn": ["a"], "ell_Grek": ["b"]}
     texts = parallel([Document("1", code, code) for code in pool])
-    tokens = iter([(100, 200), (105, 150), (120, 120), (108, 140), (108, 170), (100, 200)])
+    tokens = iter([(100, 200), (105, 150), (120, 120), (108, 140), (108, 170), *[(100, 200)] * 5])
 
-    def train(_: object) -> Callable[[str], int]:
+    def train(_: object) -> tuple[bytes, Callable[[str], int]]:
         english, greek = next(tokens)
-        return lambda text: english if text == "eng_Latn" else greek
+        return b"", lambda text: english if text == "eng_Latn" else greek
 
     rounds: list[Round] = []
-    assert search(pool, {"eng_Latn": 0.9, "ell_Grek": 0.1}, train, texts, rounds.append) == rounds[3].shares
+    assert search(pool, {"eng_Latn": 0.9, "ell_Grek": 0.1}, train, 1000, texts, rounds.append) is rounds[3]
     assert rounds[1].shares["ell_Grek"] == pytest.approx(0.1 * (2 / 1.5) ** 3 / (0.1 * (2 / 1.5) ** 3 + 0.9 * (1 / 1.5) ** 3))
+
+
+def test_english_that_became_too_dear_gets_more_again() -> None:
+    """It is 1.5 times as dear as at first and half as dear as Greek: at 1.5 / AIM, not at half of the median, its share grows."""
+    pool = {"eng_Latn": ["abcd"], "ell_Grek": ["αβ"]}
+    tokens = iter([2, *[3] * 9])
+
+    def train(_: object) -> tuple[bytes, Callable[[str], int]]:
+        english = next(tokens)
+        return b"", lambda text: english if text == "abcd" else 3
+
+    rounds: list[Round] = []
+    search(pool, {"eng_Latn": 0.5, "ell_Grek": 0.5}, train, 1000, None, rounds.append)
+    assert rounds[1].shares["eng_Latn"] < rounds[0].shares["eng_Latn"]
+    premium, shares = rounds[1].premium, rounds[1].shares
+    median = (1 + premium["ell_Grek"]) / 2
+    weights = {
+        "eng_Latn": shares["eng_Latn"] * (1.5 / parity.AIM) ** 3,
+        "ell_Grek": shares["ell_Grek"] * (premium["ell_Grek"] / median) ** 3,
+    }
+    assert rounds[2].shares["eng_Latn"] == pytest.approx(weights["eng_Latn"] / sum(weights.values()))
+
+
+def test_parallel_text_counts_the_more_the_more_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the table Greek costs 4.32, by the text 2 times as much as English."""
+    pool = {"eng_Latn": ["abcd"], "ell_Grek": ["αβ"]}
+    texts = {"eng_Latn": {"1": "x" * 500}, "ell_Grek": {"1": "χ"}}
+    count = {"abcd": 2, "αβ": 4, "x" * 500: 100, "χ": 200}.__getitem__
+    for trusted, expected in ((0, 2), (500, (2 * 2 * 2.16) ** 0.5), (10**12, 2 * 2.16)):
+        monkeypatch.setattr(parity, "TRUSTED_BYTES", trusted)
+        rounds: list[Round] = []
+        search(pool, {"eng_Latn": 0.5, "ell_Grek": 0.5}, lambda _: (b"", count), 1000, texts, rounds.append)
+        assert rounds[0].premium == pytest.approx({"eng_Latn": 1.0, "ell_Grek": expected})
 
 
 def test_without_parallel_text_bytes_stand_for_content() -> None:
