@@ -1,17 +1,18 @@
 """The training rows as a pure function: (corpus, mixture, seed) -> row i, for any i, in any order, on any machine.
 
-Rows come in blocks of BLOCK_ROWS. A block takes from each stratum's queue (see mixture.py, queue.py) as many tokens as the stratum's
-share of the block; a document that reaches over a block's end is cut there. So what a block holds depends on its number alone, and so
-does every row: no state, no table. The documents of a block are packed into its rows, and the rows shuffled.
+Rows come in blocks of BLOCK_ROWS (blocks.py). A block takes from each stratum's queue (mixture.py, queue.py) as many tokens as the
+stratum's share of the block; a document that reaches over a block's end is cut there. So what a block holds depends on its number alone,
+and so does every row: no state, no table. The documents of a block are packed into its rows, and the rows shuffled.
 """
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
+from varietas.data.blocks import blocks, places
 from varietas.data.corpus import Corpus
 from varietas.data.default import cache_folder
 from varietas.data.hashing import hash64
@@ -66,7 +67,13 @@ class Stream:
             for stratum, source in zip(self.strata, self._sources, strict=True)
         ]
         self.tokens = np.array([self._tokens(index) for index in range(len(self.strata))])
-        self.course = course(mixture, self.strata, self.tokens)
+        self._blocks = blocks(block_rows, mixture.phases, seq_len, len(self.strata))
+        phases = [(self._at(begin), self._at(end)) for begin, end in places(mixture.phases, seq_len)]
+        self.course = replace(
+            course(mixture, self.strata, self.tokens),
+            begin=(0, *(begin for begin, _ in phases)),
+            ramp=(0, *(end - begin for begin, end in phases)),
+        )
         self._languages = np.array([corpus.languages.index(stratum.code) for stratum in self.strata])
         self._queues = {
             index: Queue(self._lengths(index), int(hash64(seed, zlib.crc32("/".join(filter(None, vars(stratum).values())).encode()))[0]))
@@ -87,14 +94,15 @@ class Stream:
 
     def taken(self, tokens: int, stratum: int) -> float:
         """Tokens of a stratum among the first `tokens` of the run. Within a block, whose rows are shuffled, all parts come evenly."""
-        b, rest = divmod(tokens, self._block_tokens)
-        begin, end = (self.course.taken(block * self._block_tokens, stratum) for block in (b, b + 1))
-        return begin + (end - begin) * (rest / self._block_tokens)
+        b = self._blocks.number(tokens // self.seq_len)
+        first, end = (row * self.seq_len for row in self._blocks.rows(b))
+        begun, ended = (self.course.taken(self._mixed(block), stratum) for block in (b, b + 1))
+        return begun + (ended - begun) * (tokens - first) / (end - first)
 
     def shares(self, tokens: int | None = None) -> np.ndarray:
         """Share of each language, (languages,): among the first `tokens` of the run, or as it begins."""
-        of_strata = [self.taken(tokens, k) / tokens if tokens else float(self.course.end[0, k]) for k in range(len(self.strata))]
-        return np.bincount(self._languages, of_strata, len(self.corpus.languages))
+        of_strata = [self.taken(tokens, k) if tokens else float(self.course.end[0, k]) for k in range(len(self.strata))]
+        return np.bincount(self._languages, of_strata, len(self.corpus.languages)) / sum(of_strata)
 
     def __reduce__(self) -> tuple[type, tuple]:
         return Stream, (self.corpus, self.mixture, self.seq_len, self.seed, self.block_rows)
@@ -152,7 +160,7 @@ class Stream:
         if not 0 <= start <= stop:
             raise ValueError(f"rows {start} to {stop}: expected 0 <= start <= stop")
         found = []
-        for b in range(start // self.block_rows, -(-stop // self.block_rows)):
+        for b in range(self._blocks.number(start), self._blocks.number(stop - 1) + 1 if stop > start else 0):
             block = self._block(b)
             found.append(block[slice(*np.searchsorted(block.row, [start, stop]))])
         return _joined(found)
@@ -178,14 +186,17 @@ class Stream:
         document = took.document if chosen is None else chosen[took.document].astype(np.int64)
         return Pieces(np.zeros_like(same), same, document, took.begin, took.size, took.epoch), arrival
 
-    @property
-    def _block_tokens(self) -> int:
-        """Of the mixture in a block: rounding may give it one too many of each stratum, so it keeps a token for each free."""
-        return self.block_rows * self.seq_len - len(self.strata)
+    def _mixed(self, b: int) -> int:
+        """Tokens of the mixture in all blocks before b. Rounding may give a block one too many of each stratum: it keeps as many free."""
+        return self._blocks.rows(b)[0] * self.seq_len - b * len(self.strata)
+
+    def _at(self, row: int) -> int:
+        """The same, before the block that begins with this row."""
+        return self._mixed(self._blocks.number(row))
 
     def _taken(self, b: int, index: int) -> int:
         """Tokens of a stratum in all blocks before b."""
-        return int(self.course.taken(b * self._block_tokens, index))
+        return int(self.course.taken(self._mixed(b), index))
 
     def _lay_out(self, b: int, pieces: Pieces, bounds: np.ndarray) -> Pieces:
         """Puts the pieces into the rows of block b, stretch after stretch; stretch s is pieces bounds[s] to bounds[s + 1].
@@ -193,8 +204,9 @@ class Stream:
         Each stretch begins where the one before it ended, in the middle of a row or not. Its documents are packed and its rows shuffled,
         unless it is shorter than a row.
         """
+        begin_row, end_row = self._blocks.rows(b)
         tokens = np.concatenate([[0], np.cumsum(pieces.size)])
-        of, offset, size, row = fill(pieces.size, np.full(self.block_rows, self.seq_len))
+        of, offset, size, row = fill(pieces.size, np.full(end_row - begin_row, self.seq_len))
         long = np.flatnonzero(np.diff(tokens[bounds]) >= self.seq_len)
         short = ~np.isin(np.searchsorted(bounds, of, side="right") - 1, long)
         laid = [(of[short], offset[short], size[short], row[short])]
@@ -209,7 +221,7 @@ class Stream:
         of, offset, size, row = (np.concatenate(column) for column in zip(*laid, strict=True))
         order = np.lexsort((of, row))
         of, offset, size, row = of[order], offset[order], size[order], row[order]
-        return Pieces(b * self.block_rows + row, pieces.stratum[of], pieces.document[of], pieces.begin[of] + offset, size, pieces.epoch[of])
+        return Pieces(begin_row + row, pieces.stratum[of], pieces.document[of], pieces.begin[of] + offset, size, pieces.epoch[of])
 
 
 def lead_languages(packed: Packed, languages: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from varietas.data import tokenizer
+from varietas.data.blocks import blocks
 from varietas.data.corpus import Corpus
 from varietas.data.documents import Document
 from varietas.data.mixture import Mixture, Phase, course, from_config, stratum_shares, unimax
@@ -102,14 +103,14 @@ def test_rows_keep_to_the_course_and_can_be_computed_alone(corpus: Sources) -> N
     stream = Stream(corpus, MIXTURE, L, 0, BLOCK)
     n = 80_000 // L
     rows = stream.rows(0, n)
-    blocks = n // BLOCK
-    for b in range(1, blocks + 1):
+    cut = blocks(BLOCK, PHASES, L, len(stream.strata))
+    for b in range(cut.number(n)):
         seen = np.zeros(len(stream.strata))
-        for piece in stream.documents((b - 1) * BLOCK, b * BLOCK):
+        begin, end = cut.rows(b)
+        for piece in stream.documents(begin, end):
             candidates = [k for k, s in enumerate(stream.strata) if (s.source, s.code) == (piece.source, piece.language)]
             seen[candidates[0]] += piece.size
-        usable = BLOCK * L - len(stream.strata)
-        wanted = np.array([stream.course.taken(b * usable, k) - stream.course.taken((b - 1) * usable, k) for k in range(len(seen))])
+        wanted = np.array([stream.taken(end * L, k) - stream.taken(begin * L, k) for k in range(len(seen))])
         for source, code in {(s.source, s.code) for s in stream.strata}:
             members = [k for k, s in enumerate(stream.strata) if (s.source, s.code) == (source, code)]
             assert abs(seen[members].sum() - wanted[members].sum()) <= len(members)
@@ -118,13 +119,30 @@ def test_rows_keep_to_the_course_and_can_be_computed_alone(corpus: Sources) -> N
         assert all(np.array_equal(fresh[name], values[start : start + 9]) for name, values in rows.items())
 
 
-def test_a_quality_phase_holds_nothing_else(corpus: Sources) -> None:
-    stream = Stream(corpus, MIXTURE, L, 0, BLOCK)
-    late = list(stream.documents(60_000 // L, 80_000 // L))
+@pytest.mark.parametrize("block_rows", [BLOCK, 2048])
+def test_phases_are_kept_apart_to_the_row(block_rows: int, corpus: Sources) -> None:
+    """Also where the whole run is shorter than a block."""
+    stream = Stream(corpus, MIXTURE, L, 0, block_rows)
+
+    def finnish(begin: int, end: int) -> float:
+        pieces = list(stream.documents(begin, end))
+        return sum(piece.size for piece in pieces if piece.language == "fin_Latn") / sum(piece.size for piece in pieces)
+
+    ramp, steady, best = (-(-tokens // L) for tokens in (20_000, 30_000, 50_000))
+    assert finnish(0, ramp) == pytest.approx(0.25, abs=0.01)
+    assert finnish(ramp, (ramp + steady) // 2) == pytest.approx(0.375, abs=0.03)
+    assert finnish((ramp + steady) // 2, steady) == pytest.approx(0.625, abs=0.03)
+    assert finnish(steady, best) == pytest.approx(0.75, abs=0.01)
+    late = list(stream.documents(best, best + 400))
     assert {piece.language for piece in late} == {"ces_Latn"} and {piece.source for piece in late} == {"web", "wiki"}
     assert all(piece.document % 5 and piece.document % 10 >= 5 for piece in late)
-    early = {piece.document % 10 for piece in stream.documents(0, 20_000 // L) if piece.language == "ces_Latn"}
-    assert early == set(range(10))
+    assert {piece.document % 10 for piece in stream.documents(0, ramp) if piece.language == "ces_Latn"} == set(range(10))
+
+
+def test_phases_too_close_together_are_told(corpus: Sources) -> None:
+    phases = (Phase("one", 20_000, 0, Mixture()), Phase("two", 20_020, 0, Mixture()))
+    with pytest.raises(ValueError, match=r"phases.two begins 0 rows of 64 tokens after .* at least \d are needed"):
+        Stream(corpus, Mixture(phases=phases), L, 0)
 
 
 @pytest.mark.parametrize(
