@@ -1,0 +1,80 @@
+"""What a corpus of a hundred million documents asks of the stream, of which it knows the lengths only.
+
+    python tests/bench/stream.py [--documents 100000000]
+
+40 languages, sizes falling as 1/rank, log-normal lengths, 4,096-token rows, a mixture with a ramp. Prints seconds to begin, to reach row
+10 billion, to plan a block, and how much memory that takes.
+"""
+
+import argparse
+import resource
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from varietas.data.mixture import Mixture, Phase
+from varietas.data.stream import BLOCK_ROWS, Stream
+
+SEQ_LEN, BLOCKS = 4096, 20
+
+
+@dataclass
+class Lengths:
+    """A corpus that cannot be read: files of lengths, memory-mapped as a real one's are."""
+
+    folder: Path
+    pad_id: int = 0
+    languages: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._of = {file.stem: np.memmap(file, "<u4", "r") for file in sorted(self.folder.iterdir())}
+        self._tokens = {code: int(lengths.sum(dtype=np.int64)) for code, lengths in self._of.items()}  # a real one's manifest has them
+        self.languages = tuple(self._of)
+
+    def tokens(self, code: str) -> int:
+        return self._tokens[code]
+
+    def lengths(self, code: str) -> np.ndarray:
+        return self._of[code]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=100_000_000)
+    n_documents = parser.parse_args().documents
+    shares = 1 / np.arange(1, 41)
+    with tempfile.TemporaryDirectory() as folder:
+        for k, share in enumerate(shares / shares.sum()):
+            n = max(1000, int(share * n_documents))
+            lengths = np.random.default_rng(k).lognormal(np.log(600), 1.0, n).clip(2).astype("<u4")
+            (Path(folder) / f"l{k:02d}_Latn.u32").write_bytes(lengths.tobytes())
+        corpus = Lengths(Path(folder))
+        tokens = sum(map(corpus.tokens, corpus.languages))
+        print(f"{n_documents:,} documents, {tokens:,} tokens; before: {_memory()}")
+        phase = Phase("late", tokens // 2, tokens // 10, Mixture(alpha=1.0))
+        begun = time.perf_counter()
+        stream = Stream(corpus, Mixture(alpha=0.3, phases=(phase,)), SEQ_LEN, 0)  # type: ignore[arg-type]
+        next(stream.documents(0, 8))
+        print(f"first rows after {time.perf_counter() - begun:.2f} s")
+        begun = time.perf_counter()
+        next(stream.documents(10**10, 10**10 + 8))
+        print(f"row 10,000,000,000 after {time.perf_counter() - begun:.2f} s")
+        begun = time.perf_counter()
+        for b in range(1, BLOCKS + 1):
+            next(stream.documents(b * BLOCK_ROWS, b * BLOCK_ROWS + 8))
+        seconds = (time.perf_counter() - begun) / BLOCKS
+        print(
+            f"a block of {BLOCK_ROWS * SEQ_LEN:,} tokens in {seconds:.3f} s: {BLOCK_ROWS * SEQ_LEN / seconds / 1e6:,.0f} M tokens/s planned"
+        )
+        print(f"after: {_memory()}")
+
+
+def _memory() -> str:
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB at most"
+
+
+if __name__ == "__main__":
+    main()
