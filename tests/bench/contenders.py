@@ -1,0 +1,145 @@
+"""Those who train the model of config.py, each in a process of its own that runs steps when it is told to.
+
+A contender is a function of the config that returns a function: run n steps, return the seconds that each took.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+Steps = Callable[[int], list[float]]
+
+
+def varietas(config: ConfigDict) -> Steps:
+    """The whole of `varietas train`: rows of a packed corpus, metrics, checkpoints."""
+    from rich.console import Console
+
+    from varietas.launch.run import Run
+    from varietas.train.metrics import MetricsLog
+
+    run = Run(config, folder=Path(tempfile.mkdtemp()) / "run", console=Console(quiet=True))
+    written, write = list[float](), MetricsLog.write
+
+    def timed(log: Any, record: Any) -> None:
+        written.append(time.perf_counter())
+        write(log, record)
+
+    MetricsLog.write = timed  # type: ignore[method-assign]
+
+    def steps(n: int) -> list[float]:
+        written.clear()
+        run.train(n + 2)  # the first step's record has no beginning, the last waits for a checkpoint
+        return [end - begin for begin, end in zip(written[:-2], written[1:-1], strict=True)]
+
+    return steps
+
+
+def plain_jax(config: ConfigDict) -> Steps:
+    """One jitted function over one device, as in a textbook: see textbook.py."""
+    from jax import block_until_ready
+
+    from textbook import training
+
+    state, step, batch = training(config)
+
+    def one() -> None:
+        nonlocal state
+        state, loss = step(state, batch)
+        block_until_ready(loss)
+
+    one()
+    return lambda n: _timed(one, n)
+
+
+def torch_eager(config: ConfigDict, compiled: bool = False) -> Steps:
+    """transformers' LlamaForCausalLM with torch's AdamW, clipping included."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    m, o = config.model, config.optim
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=m.vocab_size,
+            hidden_size=m.d_model,
+            intermediate_size=m.d_ff,
+            num_hidden_layers=m.n_layers,
+            num_attention_heads=m.n_heads,
+            num_key_value_heads=m.n_kv_heads,
+            max_position_embeddings=m.max_seq_len,
+            tie_word_embeddings=m.tied_embeddings,
+        )
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), o.peak_lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay)
+    forward = torch.compile(model) if compiled else model
+    tokens = torch.randint(0, m.vocab_size, (config.train.batch_size, config.data.seq_len))
+
+    def one() -> None:
+        optimizer.zero_grad()
+        forward(input_ids=tokens, labels=tokens).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), o.clip_norm)
+        optimizer.step()
+
+    one()
+    one()
+    return lambda n: _timed(one, n)
+
+
+def torch_compile(config: ConfigDict) -> Steps:
+    """The same through torch.compile."""
+    return torch_eager(config, compiled=True)
+
+
+CONTENDERS = {"varietas": varietas, "plain_jax": plain_jax, "torch_eager": torch_eager, "torch_compile": torch_compile}
+
+
+def _timed(one: Callable[[], None], n: int) -> list[float]:
+    seconds = []
+    for _ in range(n):
+        begun = time.perf_counter()
+        one()
+        seconds.append(time.perf_counter() - begun)
+    return seconds
+
+
+@dataclass
+class Contender:
+    """The other end of a contender's process."""
+
+    connection: Any
+    process: Any
+    ready_seconds: float
+
+    def run(self, n: int) -> list[float]:
+        """Seconds of each of n steps; the other contenders rest."""
+        self.connection.send(n)
+        return self.connection.recv()
+
+    def end(self) -> None:
+        self.connection.send(0)
+        self.process.join()
+
+
+def start(name: str, config: ConfigDict) -> Contender:
+    """Starts a contender and waits until it is ready."""
+    ours, theirs = get_context("spawn").Pipe()
+    process = get_context("spawn").Process(target=_serve, args=(name, config, theirs), daemon=True)
+    begun = time.perf_counter()
+    process.start()
+    theirs.close()
+    ours.recv()
+    return Contender(ours, process, time.perf_counter() - begun)
+
+
+def _serve(name: str, config: ConfigDict, connection: Any) -> None:
+    steps = CONTENDERS[name](config)
+    steps(2)
+    connection.send(None)
+    while n := connection.recv():
+        connection.send(steps(n))
