@@ -12,6 +12,7 @@ from flax import nnx
 
 from varietas.model.config import ModelConfig
 from varietas.model.norm import RMSNorm
+from varietas.model.product import product
 from varietas.model.sharding import constrain
 
 N_BLOCKS = 8  # of queries: 1/2 + 1/(2 * N_BLOCKS) of the full product is computed
@@ -45,10 +46,10 @@ class Attention(nnx.Module):
         offset: jax.Array | int,
     ) -> tuple[jax.Array, Cache | None]:
         """Attends from x to itself, or, with a cache, to the cache after x has been written to it at `offset`."""
-        cfg, dtype = self.cfg, x_BLD.dtype
-        q_BLNH = constrain(jnp.einsum("BLD,DNH->BLNH", x_BLD, self.query_DNH.astype(dtype)), "BLNH")
-        k_BLKH = constrain(jnp.einsum("BLD,DKH->BLKH", x_BLD, self.key_DKH.astype(dtype)), "BLKH")
-        v_BLKH = constrain(jnp.einsum("BLD,DKH->BLKH", x_BLD, self.value_DKH.astype(dtype)), "BLKH")
+        cfg = self.cfg
+        q_BLNH = constrain(product("BLD,DNH->BLNH", x_BLD, self.query_DNH[...]), "BLNH")
+        k_BLKH = constrain(product("BLD,DKH->BLKH", x_BLD, self.key_DKH[...]), "BLKH")
+        v_BLKH = constrain(product("BLD,DKH->BLKH", x_BLD, self.value_DKH[...]), "BLKH")
         if self.query_norm is not None and self.key_norm is not None:
             q_BLNH, k_BLKH = self.query_norm(q_BLNH), self.key_norm(k_BLKH)
         q_BLNH = rotate(q_BLNH, positions_BL, cfg.rope_theta)
@@ -56,7 +57,7 @@ class Attention(nnx.Module):
         if cache is not None:
             k_BLKH, v_BLKH = cache = (_write(cache[0], k_BLKH, offset), _write(cache[1], v_BLKH, offset))
         mixed_BLNH = attend(q_BLNH, k_BLKH, v_BLKH, segments_BL, segments_BS, offset, cfg.attention)
-        return jnp.einsum("BLNH,NHD->BLD", mixed_BLNH, self.out_NHD.astype(dtype)), cache
+        return product("BLNH,NHD->BLD", mixed_BLNH, self.out_NHD[...]), cache
 
 
 def _write(cache_BSKH: jax.Array, new_BLKH: jax.Array, offset: jax.Array | int) -> jax.Array:

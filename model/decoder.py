@@ -15,13 +15,14 @@ from varietas.model.attention import Attention, Cache
 from varietas.model.config import ModelConfig
 from varietas.model.feed_forward import SwiGLU
 from varietas.model.norm import RMSNorm
+from varietas.model.product import PRODUCT
 from varietas.model.sharding import constrain
 
 Params = dict[str, Any]
 
 REMAT: dict[str, Callable[..., bool] | None] = {
     "none": None,  # keep all activations
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,  # keep products with weights
+    "dots": jax.checkpoint_policies.save_only_these_names(PRODUCT),  # keep products with weights
     "full": jax.checkpoint_policies.nothing_saveable,  # keep each layer's input
 }
 

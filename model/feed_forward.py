@@ -3,10 +3,10 @@
 import math
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from varietas.model.config import ModelConfig
+from varietas.model.product import product
 from varietas.model.sharding import constrain
 
 
@@ -21,7 +21,6 @@ class SwiGLU(nnx.Module):
         self.down_FD = nnx.Param(nnx.initializers.normal(cfg.init_std / math.sqrt(2 * cfg.n_layers))(rngs.params(), (F, D)))
 
     def __call__(self, x_BLD: jax.Array) -> jax.Array:
-        dtype = x_BLD.dtype
-        gate_BLF = constrain(jnp.einsum("BLD,DF->BLF", x_BLD, self.gate_DF.astype(dtype)), "BLF")
-        up_BLF = constrain(jnp.einsum("BLD,DF->BLF", x_BLD, self.up_DF.astype(dtype)), "BLF")
-        return jnp.einsum("BLF,FD->BLD", jax.nn.silu(gate_BLF) * up_BLF, self.down_FD.astype(dtype))
+        gate_BLF = constrain(product("BLD,DF->BLF", x_BLD, self.gate_DF[...]), "BLF")
+        up_BLF = constrain(product("BLD,DF->BLF", x_BLD, self.up_DF[...]), "BLF")
+        return product("BLF,FD->BLD", jax.nn.silu(gate_BLF) * up_BLF, self.down_FD[...])

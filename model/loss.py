@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from varietas.model.sharding import constrain
+from varietas.model.sharding import batch_shards, constrain
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -35,6 +35,10 @@ def cross_entropy(
 
 def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, z_loss: float, chunk: int) -> Any:
     _, L, _ = hidden_BLD.shape
+    n_shards = batch_shards()
+
+    def of_shards(x: jax.Array) -> jax.Array:
+        return x.reshape(n_shards, -1, *x.shape[2:])
 
     def step(carry: tuple[jax.Array, jax.Array], piece: tuple[jax.Array, ...]) -> tuple[Any, Any]:
         total, d_head = carry
@@ -44,12 +48,13 @@ def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, w
         d_logits = p * (1 + 2 * z_loss * log_z)[..., None] - jax.nn.one_hot(targets, logits.shape[-1], dtype=jnp.float32)
         d_logits = constrain((d_logits * weights[..., None]).astype(hidden.dtype), "BLV")
         d_hidden = jnp.einsum("BLV,DV->BLD", d_logits, head_DV)
-        d_head += jnp.einsum("BLD,BLV->DV", hidden, d_logits, preferred_element_type=jnp.float32)
+        products = jnp.einsum("BLD,BLV->BDV", of_shards(hidden), of_shards(d_logits), preferred_element_type=jnp.float32)
+        d_head = constrain(d_head + products, "BDV")
         return (total + jnp.sum(weights * (nll + z_loss * log_z**2)), d_head), (nll, d_hidden)
 
-    zeros = jnp.zeros(head_DV.shape, jnp.float32)
+    zeros = constrain(jnp.zeros((n_shards, *head_DV.shape), jnp.float32), "BDV")
     (total, d_head), (nll, d_hidden) = jax.lax.scan(step, (jnp.float32(0), zeros), _split(chunk, hidden_BLD, targets_BL, weights_BL))
-    return (total, _join(nll, L)), (_join(d_hidden, L), d_head.astype(head_DV.dtype))
+    return (total, _join(nll, L)), (_join(d_hidden, L), d_head.sum(0).astype(head_DV.dtype))
 
 
 def _backward(z_loss: float, chunk: int, saved: tuple[jax.Array, jax.Array], cotangents: tuple[jax.Array, jax.Array]) -> Any:

@@ -4,6 +4,7 @@ The letters at the end of a parameter's name are its dimensions (`query_DNH`), s
 layer that a user adds is sharded without another word. Under `layers` all parameters have the layer axis R in front.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,6 +53,12 @@ def constrain(x: jax.Array, dims: str) -> jax.Array:
     if jax.sharding.get_abstract_mesh().empty:
         return x
     return jax.lax.with_sharding_constraint(x, spec(dims, activation=True))
+
+
+def batch_shards() -> int:
+    """How many parts the active mesh splits a batch into; 1 where no mesh is active."""
+    shape = jax.sharding.get_abstract_mesh().shape
+    return math.prod(shape.get(axis, 1) for axis in RULES["B"][1])
 
 
 def dims_of(path: tuple[str, ...]) -> str:

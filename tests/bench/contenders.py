@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def varietas(config: ConfigDict) -> Steps:
     def steps(n: int) -> list[float]:
         written.clear()
         run.train(n + 2)  # the first step's record has no beginning, the last waits for a checkpoint
-        return [end - begin for begin, end in zip(written[:-2], written[1:-1], strict=True)]
+        return [end - begin for begin, end in pairwise(written[:-1])]
 
     return steps
 
@@ -43,7 +44,6 @@ def varietas(config: ConfigDict) -> Steps:
 def plain_jax(config: ConfigDict) -> Steps:
     """One jitted function over one device, as in a textbook: see textbook.py."""
     from jax import block_until_ready
-
     from textbook import training
 
     state, step, batch = training(config)

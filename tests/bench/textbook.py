@@ -21,7 +21,8 @@ def training(config: ConfigDict) -> tuple[Any, Callable[[Any, jax.Array], tuple[
     layers |= {name: jnp.ones((R, D)) for name in ("attention_norm", "feed_forward_norm")}
     params = {"embedding": 0.02 * jax.random.normal(next(keys), (V, D)), "head": 0.02 * jax.random.normal(next(keys), (D, V))}
     params |= {"layers": layers, "norm": jnp.ones(D)}
-    optimizer = optax.chain(optax.clip_by_global_norm(o.clip_norm), optax.adamw(o.peak_lr, o.beta1, o.beta2, o.eps, weight_decay=o.weight_decay))
+    adamw = optax.adamw(o.peak_lr, o.beta1, o.beta2, o.eps, weight_decay=o.weight_decay)
+    optimizer = optax.chain(optax.clip_by_global_norm(o.clip_norm), adamw)
     angle = jnp.arange(L)[:, None, None] * frequencies(m.rope_theta, H)
     sin, cos = jnp.sin(angle), jnp.cos(angle)
     causal = jnp.tril(jnp.ones((L, L), bool))

@@ -1,6 +1,6 @@
 """Training steps of the same model, by turns: the whole of `varietas train`, plain jax, transformers with torch eager and torch.compile.
 
-    python tests/bench/train.py [--rounds 5] [--steps 20] [--config.model.d_model=384 …]
+python tests/bench/train.py [--rounds 5] [--steps 20] [--config.model.d_model=384 …]
 """
 
 import argparse
@@ -27,7 +27,8 @@ def measure(rounds: int, steps: int, fields: list[str], names: list[str]) -> dic
     medians = {name: statistics.median(found) for name, found in seconds.items()}
     tokens = config.train.batch_size * config.data.seq_len
     for name, median in medians.items():
-        print(f"{name:16} {1e3 * median:8.1f} ms a step {tokens / median:10,.0f} tokens/s  varietas is {median / medians['varietas']:5.2f} × as fast")
+        ratio = median / medians[names[0]]
+        print(f"{name:16} {1e3 * median:8.1f} ms a step {tokens / median:10,.0f} tokens/s  {names[0]} is {ratio:5.2f} × as fast")
     return medians
 
 
