@@ -15,8 +15,9 @@ import torch
 from jax.sharding import Mesh
 
 from varietas.launch.settings import load_config
+from varietas.model import decoder
 from varietas.model.config import ModelConfig
-from varietas.model.decoder import bind, graph_and_shapes
+from varietas.model.decoder import WRITTEN_OUT, bind, graph_and_shapes
 from varietas.model.sharding import batch_sharding, make_mesh
 from varietas.train.experiment import OptimConfig
 from varietas.train.optimizer import decayed, learning_rate, make_optimizer
@@ -166,6 +167,14 @@ def test_gradients_are_those_of_the_textbook(sizes: tuple[int, int, int]) -> Non
     assert_trees_close(run(sizes).gradients, jax.tree.map(lambda x: x * OPTIM.clip_norm / norm, expected), 3e-6)  # 1e-6 was seen
 
 
+def test_a_stack_written_out_is_the_scanned_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = run(steps=3)
+    monkeypatch.setattr(decoder, "WRITTEN_OUT", 0)
+    scanned = run.__wrapped__(steps=3)
+    np.testing.assert_allclose(scanned.losses, written.losses, rtol=1e-6)
+    assert_trees_close(scanned.gradients, written.gradients, 3e-6)
+
+
 @pytest.mark.parametrize("sizes", [ONE, (2, 2, 2)])
 def test_sums_by_language_are_those_of_a_loop_over_the_tokens(sizes: tuple[int, int, int]) -> None:
     batch, (_, log_p) = BATCHES[0], textbook()
@@ -206,7 +215,7 @@ def test_recomputing_activations_changes_nothing(remat: str) -> None:
 
 def test_the_less_is_kept_the_more_is_recomputed() -> None:
     def products(remat: str) -> int:
-        cfg = replace(CFG, remat=remat)
+        cfg = replace(CFG, remat=remat, n_layers=WRITTEN_OUT + 1)  # scanned, so that the program has each product once
         step = make_step(cfg, OPTIM, STEPS, N_LANGUAGES)
         return str(jax.make_jaxpr(step)(abstract_state(cfg, OPTIM, mesh_of(ONE)), BATCHES[0])).count("dot_general")
 
