@@ -70,7 +70,7 @@ _SUSPECT = re.compile(f"[{_NEVER}{_FOLLOWS}](?:(?<=[{_NEVER}])|(?<=[Â-Ó].)|(?<
 def clean(document: Document, cleaning: Cleaning, changed: Counter[str]) -> Document:
     """The document as it is to be kept; what was changed is counted. Raises NotADocument if it is not to be kept."""
     signals = document.signals
-    if cleaning.opt_outs and (signals.get("robots") is False or signals.get("filter") == "optout" or signals.get("opt_out")):
+    if cleaning.opt_outs and opted_out(document):
         raise NotADocument("opted out")
     if cleaning.verdicts and signals.get("filter", "keep") != "keep":
         raise NotADocument(f"filter: {signals['filter']}")
@@ -78,8 +78,8 @@ def clean(document: Document, cleaning: Cleaning, changed: Counter[str]) -> Docu
     if cleaning.pii != "keep":
         text = _without_pii(document, cleaning.pii, changed)
     if cleaning.unicode:
-        text = repair(text)
-        changed["unicode"] += text != document.text and cleaning.pii == "keep"
+        before, text = text, repair(text)
+        changed["unicode"] += text != before
     if len(text) < cleaning.min_chars or not text.strip():
         raise NotADocument("short")
     if text != document.text and "pii" in signals:  # its offsets are of the text as it was
@@ -92,6 +92,12 @@ def clean(document: Document, cleaning: Cleaning, changed: Counter[str]) -> Docu
             raise NotADocument("another language")
         signals = {**signals, "lang_checked": verdict.outcome == "same"}
     return document if text == document.text and signals is document.signals else replace(document, text=text, signals=signals)
+
+
+def opted_out(document: Document) -> bool:
+    """Whether robots.txt, the collection or the page itself excludes a text from what we do."""
+    signals = document.signals
+    return signals.get("robots") is False or signals.get("filter") == "optout" or bool(signals.get("opt_out"))
 
 
 def repair(text: str) -> str:
@@ -114,8 +120,13 @@ def repair(text: str) -> str:
 def _without_pii(document: Document, mode: str, changed: Counter[str]) -> str:
     from varietas.data import pii
 
-    text, spans = document.text, document.signals.get("pii") or []
-    for begin, end in sorted(spans, reverse=True):  # what the collection itself found
+    text, spans = document.text, list[list[int]]()
+    for begin, end in sorted(document.signals.get("pii") or []):  # what the collection itself found
+        if spans and begin < spans[-1][1]:
+            spans[-1][1] = max(end, spans[-1][1])
+        else:
+            spans.append([begin, end])
+    for begin, end in reversed(spans):
         text = text[:begin] + "<pii>" + text[end:]
     text, found = pii.mask(text)
     found["pii"] += len(spans)

@@ -90,7 +90,7 @@ def compare(encoder: Encoder, texts: Parallel) -> list[Treatment]:
                 tokens=len(ids),
                 premium=premium[code],
                 fallback=sum(piece in encoder.fallback for piece in ids) / max(1, len(ids)),
-                continued=sum(len(encoder.encode(" " + word)) > 1 for word in words) / max(1, len(words)),
+                continued=sum(len(encoder.encode(f"{word} {word}")) > 2 for word in words) / max(1, len(words)),
             )
         )
     return sorted(rows, key=lambda row: -row.premium)

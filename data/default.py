@@ -1,19 +1,13 @@
 """The embedded default corpus: made once from the text that comes with the `eld` package, kept in the user's cache."""
 
-import os
 from pathlib import Path
 
 from varietas.data import embedded, tokenizer
 from varietas.data.documents import Document
+from varietas.data.files import cache_folder
 from varietas.data.prepare import prepare_documents
 
 VERSION = 2  # raise when the same text would give another corpus
-
-
-def cache_folder() -> Path:
-    """Where things that can be made again are kept: $VARIETAS_CACHE, else varietas/ in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("VARIETAS_CACHE") or Path(base) / "varietas")
 
 
 def training_documents() -> list[Document]:

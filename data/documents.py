@@ -13,7 +13,7 @@ from typing import Any
 
 from varietas.data.languages import LANGUAGES, canonical
 
-LARGEST = 64 << 20  # bytes of one record: what is longer is no document, and would not fit in memory many times
+LARGEST = 16 << 20  # bytes of one record: what is longer is no document, and cleaning needs up to 60 times as much memory
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Reject:
     sample: str  # the beginning of the record
     lang: str = ""  # "" where it was not read so far
 
+    @property
+    def unread(self) -> bool:
+        """Whether it is a fault of the file, of which --max_rejects allows so many."""
+        return not self.lang and self.reason not in FAULTLESS
+
 
 SIGNALS = {
     "quality": "float, 0 to 1: HPLT's web document score",
@@ -55,6 +60,11 @@ SIGNALS = {
     "crawl": "str: the crawl or collection it was found in",
     "timestamp": "str, ISO 8601: when",
 }
+
+TOO_LONG = f"longer than {LARGEST >> 20} MiB"
+NO_PAGE = "no page"
+FAULTLESS = frozenset({NO_PAGE, "empty text"})  # reasons to pass over a record that do not make its file a bad one
+GUESS = "guess"  # in the place of a language: the one that the text looks like
 
 _IDENTIFIERS = ("openlid_v3", "openlid_v2", "glotlid_v3")  # of HPLT v4, the one we believe first
 _ROBOTS = {"allowed": True, "allow": True, "disallowed": False, "disallow": False, True: True, False: False}
@@ -81,6 +91,15 @@ def utf8(content: bytes) -> str:
         raise NotADocument("invalid UTF-8") from None
 
 
+def utf8_in(value: Any) -> Any:
+    """The same with bytes as text, in lists and dicts too. Raises NotADocument as `utf8` does."""
+    if isinstance(value, bytes):
+        return utf8(value)
+    if isinstance(value, list):
+        return [utf8_in(item) for item in value]
+    return {key: utf8_in(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
 def language_of_path(path: str) -> str:
     """The label in the path of a file, as HPLT and FineWeb-2 lay their files out (`…/ces_Latn/1.jsonl.zst`); "" if there is none."""
     labels = _LABEL.findall(path)
@@ -101,6 +120,12 @@ def from_record(record: Any, file: str, line: int, default_lang: str = "") -> Do
         raise NotADocument("empty text")
     if "\0" in text:
         raise NotADocument("NUL character")
+    if len(text) > LARGEST:
+        raise NotADocument(TOO_LONG)
+    if lang == GUESS:
+        from varietas.data.identify import guess
+
+        lang = guess(text)
     if not lang:
         raise NotADocument("no lang")
     known = {
@@ -164,7 +189,7 @@ def _signals(record: dict[str, Any]) -> Iterable[tuple[str, Any]]:
     if isinstance(spans := record.get("pii"), list) and all(_is_span(span) for span in spans):
         yield "pii", spans
     if isinstance(registers := record.get("web-register"), dict):
-        yield "registers", {code: p for code, p in registers.items() if _number(p) is not None}
+        yield "registers", {code: p for code, value in registers.items() if (p := _number(value)) is not None}
     for name in ("cluster_size", "minhash_cluster_size"):
         if _is_count(record.get(name)):
             yield "cluster_size", record[name]

@@ -28,6 +28,12 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
+def cache_folder() -> Path:
+    """Where things that can be made again are kept: $VARIETAS_CACHE, else varietas/ in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("VARIETAS_CACHE") or Path(base) / "varietas")
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its name at the end, or vanishes on an error.

@@ -64,9 +64,9 @@ def check(text: str, label: str) -> Verdict:
             break
     if (found != language or language in TWO_SCRIPTS) and (seen := _script(text)) and seen != SCRIPTS.get(script, seen):
         return Verdict("other", seen)
-    if found == language:
+    if found == language and (probability >= CONFIRMED or not any(language in group for group in RELATED)):
         return Verdict("same", found)
-    related = any(language in group and found in group for group in RELATED)
+    related = found == language or any(language in group and found in group for group in RELATED)
     return Verdict("other" if known and not related and found and probability >= SURE else "unsure", found)
 
 

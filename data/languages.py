@@ -113,6 +113,17 @@ def _codes(language: Language) -> list[str]:
     return [language.code, *short, *(f"{code}_{script}" for code in short if "_" not in code)]
 
 
+# Languages of other continents under the codes of HPLT v1.2, as HPLT labels them since. Serbo-Croatian is a label of v1.2 alone.
+_FURTHER = dict(
+    re.findall(
+        r"(\w+):(\w+)",
+        "af:afr_Latn az:azj_Latn bn:ben_Beng eo:epo_Latn fa:pes_Arab gu:guj_Gujr hbs:hbs_Latn he:heb_Hebr id:ind_Latn kk:kaz_Cyrl "
+        "kn:kan_Knda ky:kir_Cyrl la:lat_Latn ml:mal_Mlym mn:khk_Cyrl mr:mar_Deva ms:zsm_Latn my:mya_Mymr ne:npi_Deva pa:pan_Guru "
+        "ps:pbt_Arab si:sin_Sinh so:som_Latn sw:swh_Latn ta:tam_Taml te:tel_Telu th:tha_Thai tl:fil_Latn tt:tat_Cyrl ur:urd_Arab "
+        "uz:uzn_Latn vi:vie_Latn",
+    )
+)
+
 _INDEX: dict[str, Language] = {}
 for _language in _TABLE:
     for _code in _codes(_language):
@@ -140,6 +151,8 @@ def canonical(code: str) -> str:
         raise ValueError(f"language code {code!r}: expected letters, digits, _ or -, as in 'ces_Latn'")
     if language := find(code):
         return language.code
+    if label := _FURTHER.get(code.lower()):
+        return label
     near = _nearest(code.lower().replace("-", "_"))
     warnings.warn(
         f"unknown language code {code!r} is kept as it is; the nearest known one is {near.code!r} ({near.name})",

@@ -169,7 +169,11 @@ def stratum_shares(mixture: Mixture, strata: Sequence[Stratum], tokens: np.ndarr
     )
     codes = list(dict.fromkeys(stratum.code for stratum in strata))
     number = np.array([codes.index(stratum.code) for stratum in strata])
-    there = np.bincount(number, np.where(weighed > 0, tokens, 0))
+    there = np.bincount(number, np.where(weighed > 0, tokens, 0.0))
+    if mixture.strategy == "unimax":  # no source of a language may come more often than max_epochs: the most wanted sets the limit
+        most = np.ones(len(codes))
+        np.maximum.at(most, number, [weight_of.get(s.source, 1.0) if w else 0.0 for s, w in zip(strata, weighed.tolist(), strict=True)])
+        there = np.bincount(number, weighed) / most
     share = shares(mixture, dict(zip(codes, there.astype(np.int64).tolist(), strict=True)))
     if len(codes) == np.count_nonzero(weighed) == len(strata):
         return share[number]  # nothing to split, not a bit to lose

@@ -106,6 +106,8 @@ def estimated(pool: Mapping[str, list[str]], count: Callable[[str], int]) -> dic
         if code in BYTES_OVER_ENGLISH:
             some = texts[:: max(1, len(texts) // 200)]
             cost[code] = BYTES_OVER_ENGLISH[code] * sum(map(count, some)) / max(1, sum(len(text.encode()) for text in some))
+    if not cost:
+        raise ValueError(f"the parity search has no measure for {', '.join(list(pool)[:5])}; give it parallel text with --parallel")
     base = cost.get("eng_Latn") or float(np.median(list(cost.values())))
     return {code: value / base for code, value in cost.items()}
 

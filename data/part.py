@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from varietas.data import clean, words
 from varietas.data.clean import BANDS, RULES, Cleaning
-from varietas.data.documents import SIGNALS, Document, NotADocument, Reject
+from varietas.data.documents import FAULTLESS, SIGNALS, Document, NotADocument, Reject
 from varietas.data.encode import Encoder
 from varietas.data.files import new_folder, write_json
 
@@ -120,7 +120,7 @@ class _Part:
                 self._reject(reject_of(record, str(error)))
 
     def _too_many(self, reject: Reject) -> None:
-        self._unread.append(reject)
+        self._unread += [reject] if reject.unread else []
         if self._max_rejects is not None and len(self._unread) > self._max_rejects:
             raise too_many_rejects(self._unread, self._max_rejects)
         del self._unread[1 + (self._max_rejects or 0) :]
@@ -173,7 +173,7 @@ class _Part:
             index.close()
         facts = {
             "records_read": self._records,
-            "unread": self._rejected.get("", Counter()).total(),
+            "unread": sum(n for reason, n in self._rejected.get("", {}).items() if reason not in FAULTLESS),
             "rejected": {lang: dict(reasons) for lang, reasons in self._rejected.items()},
             "changed": dict(+self._changed),
             "documents": dict(self._documents),

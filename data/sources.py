@@ -108,6 +108,8 @@ def comparisons(where: str) -> list[tuple[str, str, str, str]]:
                 f"data.mixture.where: {part.strip()!r} is no comparison, as in 'quality >= 0.8 and robots != false';"
                 f" there are {', '.join(SIGNALS)}"
             )
+        if (match[1] == "registers") != bool(match[2]):
+            raise ValueError(f"data.mixture.where: {part.strip()!r}: only registers has parts, and needs one, as in registers.IN >= 0.5")
         out.append((match[1], match[2] or "", match[3], match[4]))
     return out
 

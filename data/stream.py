@@ -14,7 +14,7 @@ import numpy as np
 
 from varietas.data.blocks import blocks, places
 from varietas.data.corpus import Corpus
-from varietas.data.default import cache_folder
+from varietas.data.files import cache_folder
 from varietas.data.hashing import hash64
 from varietas.data.mixture import Mixture, course
 from varietas.data.packing import Packed, fill, pack

@@ -1,12 +1,12 @@
 """tensorflow-datasets as input, without TensorFlow: `tfds:NAME/CONFIG:VERSION?split=train&data_dir=DIR`, with ArrayRecord files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
 
-from varietas.data.documents import Document, MakeReject, NotADocument, Reject, from_record, utf8
+from varietas.data.documents import Document, MakeReject, NotADocument, Reject, from_record, utf8_in
 
 SCHEME = "tfds:"
 
@@ -25,11 +25,14 @@ def read_tfds(file: str, lang: str, reject: MakeReject, begin: int, end: float) 
     bytes_an_example = size / max(1, len(source))
     for number in range(len(source)):
         if begin <= number * bytes_an_example < end:
-            example = source[number]
+            example: Mapping[str, Any] = {}
             try:
-                yield from_record({name: _plain(value) for name, value in example.items()}, file, number + 1, lang)
+                example = source[number]
+                yield from_record(utf8_in({name: _plain(value) for name, value in example.items()}), file, number + 1, lang)
             except NotADocument as error:
                 yield reject(number + 1, str(error), str(example.get("text")))
+            except RuntimeError as error:  # ArrayRecord's
+                yield reject(number + 1, "damaged ArrayRecord", str(error))
 
 
 def _options(file: str) -> dict[str, str]:
@@ -55,7 +58,5 @@ def _source(file: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Bytes as text, numpy's numbers and arrays as Python's. Raises NotADocument on text that is no UTF-8."""
-    if isinstance(value, bytes):
-        return utf8(value)
+    """numpy's numbers and arrays as Python's."""
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value

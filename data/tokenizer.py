@@ -26,6 +26,7 @@ SAMPLE_BYTES = 200_000_000
 UNIMAX_EPOCHS = 4.0
 START_ALPHA = 0.3  # where the parity search begins
 LINE_BYTES = 4096
+POOL_PIECE = 4096  # characters
 
 
 @dataclass(frozen=True)
@@ -101,14 +102,15 @@ def parse_sampling(text: str) -> tuple[str, float]:
 
 
 def _pool(documents: Iterable[Document], size: dict[str, int], pool_bytes: int) -> dict[str, list[str]]:
-    """About `pool_bytes` of each language, from all over its text."""
+    """About `pool_bytes` of each language, from all over its text, in pieces of at most POOL_PIECE characters."""
     pool: dict[str, list[str]] = {lang: [] for lang in size}
-    owed = dict.fromkeys(size, 0.0)
+    owed = dict.fromkeys(size, 1.0)
     for document in documents:
-        owed[document.lang] += min(1.0, pool_bytes / size[document.lang])
-        if owed[document.lang] >= 1:
-            owed[document.lang] -= 1
-            pool[document.lang].append(document.text)
+        for at in range(0, len(document.text), POOL_PIECE):
+            owed[document.lang] += min(1.0, pool_bytes / size[document.lang])
+            if owed[document.lang] >= 1:
+                owed[document.lang] -= 1
+                pool[document.lang].append(document.text[at : at + POOL_PIECE])
     return pool
 
 

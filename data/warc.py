@@ -7,15 +7,16 @@ from typing import IO, Any
 
 from zstandard import ZstdError
 
-from varietas.data.documents import LARGEST, Document, MakeReject, NotADocument, Place, Reject, from_record, utf8
+from varietas.data.documents import LARGEST, NO_PAGE, TOO_LONG, Document, MakeReject, NotADocument, Place, Reject, from_record, utf8
 from varietas.data.identify import guess
 
 HEAD = 1 << 16  # bytes of a page in which its <meta> tags are looked for
 PAGES = ("text/html", "application/xhtml+xml")
+FEW = 0.01  # of a page's characters may be unknown; where more are, it was decoded wrongly
 
 
 def read_warc(stream: IO[bytes], file: str, lang: str, reject: MakeReject, place: Place) -> Iterator[Document | Reject]:
-    """Documents of WET's `conversion` records, and of WARC's `response` records that are pages; other records are passed over.
+    """Documents of WET's `conversion` records, and of WARC's `response` records, of which those that are no pages are rejects.
 
     The text of a page is what trafilatura takes for its main text. The language is the first that Common Crawl identified
     (WET only), else `lang`, else what the text looks like. Raises ModuleNotFoundError if warcio or trafilatura is missing.
@@ -41,16 +42,18 @@ def read_warc(stream: IO[bytes], file: str, lang: str, reject: MakeReject, place
             kind, headers, reserved = record.rec_type, record.rec_headers, False
             if kind == "conversion":
                 text = utf8(_content(record))
-            elif kind == "response" and _is_page(record):
-                page = _content(record)
+            elif kind == "response":
+                page, charset = _page(record)
                 reserved = _reserves(record, page)
-                text = _main_text(page)
+                text = _main_text(page, charset)
             else:
                 continue
         except NotADocument as error:
             yield reject(number, str(error), str(headers.get_header("WARC-Target-URI")))
             continue
         except (ArchiveLoadFailed, OSError, EOFError, ValueError, zlib.error, ZstdError) as error:
+            if isinstance(error, OSError) and error.errno:  # a disk or a network that fails is no damage of the file
+                raise
             if place() == 0:
                 yield reject(number, "damaged WARC", " ".join(str(error).split()))
             return
@@ -76,16 +79,20 @@ def _content(record: Any) -> bytes:
         parts.append(part)
         size += len(part)
     if size > LARGEST:
-        raise NotADocument(f"longer than {LARGEST >> 20} MiB")
+        raise NotADocument(TOO_LONG)
     if record.raw_stream.limit:
         raise EOFError("the record is cut short")
     return b"".join(parts)
 
 
-def _is_page(record: Any) -> bool:
+def _page(record: Any) -> tuple[bytes, str]:
+    """A page as it came, and the character set that came with it ("" if none did). Raises NotADocument if it is no page."""
     status = record.http_headers.get_statuscode() if record.http_headers else ""
-    mime = (record.http_headers.get_header("Content-Type") or "") if record.http_headers else ""
-    return status == "200" and mime.split(";")[0].strip().lower() in PAGES
+    mime, *parameters = ((record.http_headers.get_header("Content-Type") or "") if record.http_headers else "").lower().split(";")
+    if status != "200" or mime.strip() not in PAGES:
+        raise NotADocument(NO_PAGE)
+    said = [value.strip("\"' ") for name, _, value in (parameter.partition("=") for parameter in parameters) if name.strip() == "charset"]
+    return _content(record), said[0] if said else ""
 
 
 def _reserves(record: Any, page: bytes) -> bool:
@@ -105,9 +112,17 @@ def _meta(page: bytes, name: bytes) -> str:
     return ""
 
 
-def _main_text(page: bytes) -> str:
+def _main_text(page: bytes, charset: str) -> str:
+    """Decoded as its head says, else as it says itself. Raises NotADocument if that leaves characters unknown, or the parser fails."""
     try:
         import trafilatura
     except ModuleNotFoundError:
         raise ModuleNotFoundError("WARC files need trafilatura; run: pip install 'varietas[data]'") from None
-    return trafilatura.extract(page, include_comments=False, favor_recall=True) or ""
+    try:
+        decoded = page.decode(charset, "replace") if charset else page
+        text = trafilatura.extract(decoded, include_comments=False, favor_recall=True) or ""
+    except Exception:  # a page may be made to bring any of its parsers down
+        raise NotADocument("unreadable page") from None
+    if text.count("\ufffd") > FEW * len(text):
+        raise NotADocument("unreadable page")
+    return text

@@ -5,7 +5,7 @@ import logging
 import os
 import warnings
 
-from varietas.data.default import cache_folder
+from varietas.data.files import cache_folder
 
 
 def start(cpu_devices: int | None) -> int:

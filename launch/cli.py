@@ -37,7 +37,7 @@ def tokenizer(args: argparse.Namespace, console: Console) -> int:
     if args.out is None:
         raise ValueError("--out is missing: where to write the .model file")
     tok.parse_sampling(args.sampling)
-    documents = _documents(args.input, console)
+    documents = _documents(args.input, console, args.lang)
     args.out.parent.mkdir(parents=True, exist_ok=True)  # an impossible place is told before the work
     tune, held = halves(texts) if texts else (None, None)
     with console.status("training the tokenizer") as status:
@@ -109,7 +109,8 @@ def prepare(args: argparse.Namespace, console: Console) -> int:
             console.print(f"[yellow]{file} changed since the call before; it is read again[/]")
         with stage_bars(console, lambda task: prepared.bytes_of(args.out, task)) as watch:
             run = _engine(args, prepared.working_folder(args.out.resolve()), watch)
-            manifest = prepared.prepare(files, model, args.out.resolve(), Cleaning(**config.clean), run, args.max_rejects)
+            cleaning = Cleaning(**config.clean)
+            manifest = prepared.prepare(files, model, args.out.resolve(), cleaning, run, args.max_rejects, default_lang=args.lang)
     else:
         manifest = prepared.prepare_documents(training_documents(), model, args.out)
     console.print(corpus_table(manifest))
@@ -251,6 +252,14 @@ def parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help="JSON Lines, Parquet, WET, WARC, .txt, also .gz or .zst: paths, globs, URLs; or tfds:NAME; none: the embedded text",
         )
+    for verb in (tokenizer, prepare):
+        made[verb].add_argument(
+            "--lang",
+            type=_language,
+            default="",
+            metavar="CODE",
+            help="of records that do not say their language, where the path does not either; guess: what it looks like",
+        )
     made[tokenizer].add_argument("--out", type=Path, metavar="PATH", help="the .model file to write; with --report: a folder")
     made[tokenizer].add_argument("--vocab_size", type=int, default=32000, metavar="N", help="pieces (default %(default)s)")
     made[tokenizer].add_argument(
@@ -364,8 +373,18 @@ def _number(kind: type[int] | type[float], fits: Callable[[float], bool], wanted
 
 _count = _number(int, lambda n: n >= 1, "a whole number of 1 or more")
 _whole = _number(int, lambda n: n >= 0, "a whole number of 0 or more")
-_fraction = _number(float, lambda x: 0 <= x <= 1, "a number from 0 to 1")
 _seed = _number(int, lambda n: 0 <= n < 1 << 63, "a whole number from 0 to 2^63 - 1")
+
+
+def _language(code: str) -> str:
+    """A parser of --lang."""
+    from varietas.data.documents import GUESS
+    from varietas.data.languages import LANGUAGES, canonical
+
+    with warnings.catch_warnings(action="ignore"), contextlib.suppress(ValueError):
+        if code == GUESS or canonical(code) in LANGUAGES:
+            return code if code == GUESS else canonical(code)
+    raise argparse.ArgumentTypeError(f"expected the code of a language, as ces_Latn or cs, or guess; found {code!r}")
 
 
 def _unknown(argument: str, sub: argparse.ArgumentParser) -> str:
@@ -387,7 +406,7 @@ def _engine(args: argparse.Namespace, work: Path, watch: Any) -> Any:
     return engine.slurm(args.workers or -1, options, work / "jobs", watch)
 
 
-def _records(patterns: list[str]) -> Callable[[], Iterator[Any]]:
+def _records(patterns: list[str], lang: str) -> Callable[[], Iterator[Any]]:
     """A function that reads the records of all files, or of the embedded text, anew each time it is called."""
     from varietas.data.corpus import decoded
     from varietas.data.default import training_documents
@@ -398,21 +417,24 @@ def _records(patterns: list[str]) -> Callable[[], Iterator[Any]]:
     if len(patterns) == 1 and (Path(patterns[0]) / "manifest.json").exists():
         return partial(decoded, Path(patterns[0]))
     files = expand(patterns)
-    return lambda: (record for file in files for record in read(file))
+    return lambda: (record for file in files for record in read(file, default_lang=lang))
 
 
-def _documents(patterns: list[str], console: Console) -> Callable[[], Iterator[Any]]:
-    """The same without the rejects, of which the first of each kind is told."""
+def _documents(patterns: list[str], console: Console, lang: str = "") -> Callable[[], Iterator[Any]]:
+    """The same without the rejects and what opts out, of which the first of each kind is told."""
+    from varietas.data.clean import opted_out
     from varietas.data.documents import Document
 
-    records, told = _records(patterns), set[str]()
+    records, told = _records(patterns, lang), set[str]()
 
     def documents() -> Iterator[Any]:
         for record in records():
-            if isinstance(record, Document):
+            if isinstance(record, Document) and not opted_out(record):
                 yield record
-            elif record.reason not in told:
-                told.add(record.reason)
-                console.print(f"[yellow]left out {record.file}, line {record.line}: {record.reason}[/]; others like it are not shown")
+                continue
+            reason = "opted out" if isinstance(record, Document) else record.reason
+            if reason not in told:
+                told.add(reason)
+                console.print(f"[yellow]left out {record.file}, line {record.line}: {reason}[/]; others like it are not shown")
 
     return documents

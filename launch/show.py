@@ -150,7 +150,7 @@ def mixture_warnings(stream: Stream, tokens: int) -> Iterator[str]:
             f"repeated more than {MANY_EPOCHS} times: {listed}. What comes more often than that teaches less and less "
             "(Muennighoff et al., 2023): give it a smaller share, add text, or take fewer steps"
         )
-    if stream.mixture.strategy == "unimax" and min(epochs.values()) >= stream.mixture.max_epochs * 0.999:
+    if stream.mixture.strategy == "unimax" and min(filter(None, epochs.values()), default=0) >= stream.mixture.max_epochs * 0.999:
         yield f"runs dry: all there is, {stream.mixture.max_epochs:g} times over, is less than the {tokens:,} tokens of the run"
 
 

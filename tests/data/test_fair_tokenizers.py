@@ -80,7 +80,7 @@ def test_the_search_keeps_the_best_round_that_english_can_bear(monkeypatch: pyte
     monkeypatch.setattr(parity, "TRUSTED_BYTES", 0)
     pool = {"eng_Latn": ["a"], "ell_Grek": ["b"]}
     texts = parallel([Document("1", code, code) for code in pool])
-    tokens = iter([(100, 200), (105, 150), (120, 120), (108, 140), (108, 170), *[(100, 200)] * 5])
+    tokens = iter([(100, 200), (105, 150), (120, 120), (108, 140), (108, 170), *[(100, 200)] * 7])
 
     def train(_: object) -> tuple[bytes, Callable[[str], int]]:
         english, greek = next(tokens)
@@ -94,7 +94,7 @@ def test_the_search_keeps_the_best_round_that_english_can_bear(monkeypatch: pyte
 def test_english_that_became_too_dear_gets_more_again() -> None:
     """It is 1.5 times as dear as at first and half as dear as Greek: at 1.5 / AIM, not at half of the median, its share grows."""
     pool = {"eng_Latn": ["abcd"], "ell_Grek": ["αβ"]}
-    tokens = iter([2, *[3] * 9])
+    tokens = iter([2, *[3] * 11])
 
     def train(_: object) -> tuple[bytes, Callable[[str], int]]:
         english = next(tokens)
