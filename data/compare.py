@@ -8,6 +8,7 @@ from pathlib import Path
 import sentencepiece as spm
 
 from varietas.data.parallel import Parallel, premiums
+from varietas.data.parity import estimated
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
@@ -74,11 +75,21 @@ def _hugging_face(name: str, path: Path, content: bytes) -> Encoder:
     return Encoder(name, n, lambda text: tokenizer.encode(text, add_special_tokens=False).ids, fallback)
 
 
-def compare(encoder: Encoder, texts: Parallel) -> list[Treatment]:
-    """Each language of the parallel text, that with the highest premium first."""
-    premium = premiums(texts, lambda text: len(encoder.encode(text)))
+def compare(encoder: Encoder, texts: Parallel, parallel: bool = True) -> list[Treatment]:
+    """Each language of the texts, that with the highest premium first.
+
+    If they are not parallel the premium is estimated, from how many bytes each language needs for the same content, as the table of
+    parity.py has it; languages that it lacks are left out.
+    """
+
+    def count(text: str) -> int:
+        return len(encoder.encode(text))
+
+    premium = premiums(texts, count) if parallel else estimated({code: list(mine.values()) for code, mine in texts.items()}, count)
     rows = []
     for code, mine in texts.items():
+        if code not in premium:
+            continue
         joined = list(mine.values())
         ids = [piece for text in joined for piece in encoder.encode(text)]
         words = [word for text in joined for word in text.split()]

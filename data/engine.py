@@ -1,5 +1,6 @@
 """Who does the tasks of a stage: this process, processes of this machine, Slurm or Ray."""
 
+import difflib
 import json
 import logging
 import multiprocessing
@@ -58,7 +59,7 @@ def local(workers: int, watch: Watch = unwatched) -> Run:
                         left.remove(futures[future])
                         done(futures[future])
                 return
-            except BrokenProcessPool:
+            except (BrokenProcessPool, ConnectionError):  # the latter if what forks the workers was killed
                 continue
         raise ChildProcessError(
             f"worker processes were killed {TRIES} times, perhaps for want of memory; what is done is kept: run the same command"
@@ -131,7 +132,9 @@ def slurm(workers: int, options: Mapping[str, str], folder: Path, watch: Watch =
     """
     executor = _datatrove("slurm", "SlurmPipelineExecutor")
     if "partition" not in options:
-        raise ValueError("--engine slurm needs to know where: add --slurm partition=NAME (time=, account= … as your site asks)")
+        near = difflib.get_close_matches("partition", options, n=1)
+        hint = f"; did you mean partition= by {near[0]}=?" if near else ""
+        raise ValueError(f"--engine slurm needs to know where: add --slurm partition=NAME (time=, account= … as your site asks){hint}")
 
     def launch(step: Share, logs: Path) -> Iterator[None]:
         job = executor(
@@ -147,7 +150,11 @@ def slurm(workers: int, options: Mapping[str, str], folder: Path, watch: Watch =
             logging_dir=str(logs),
         )
         job.launch_merge_stats = lambda: None  # a job of its own, for nothing
-        job.run()
+        try:
+            job.run()
+        except subprocess.CalledProcessError:
+            said = " ".join(f"{key}={value}" for key, value in options.items())
+            raise ValueError(f"sbatch refused the job, as it says above; --slurm was {said}") from None
         try:
             while _squeue(job.job_id):
                 time.sleep(POLL_SECONDS)

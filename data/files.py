@@ -1,5 +1,7 @@
 """Whole files or none: written under a temporary name, then renamed."""
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -32,6 +34,33 @@ def cache_folder() -> Path:
     """Where things that can be made again are kept: $VARIETAS_CACHE, else varietas/ in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("VARIETAS_CACHE") or Path(base) / "varietas")
+
+
+def discard(folder: Path) -> None:
+    """Removes a folder in which someone may still be writing: it moves away first, so that they can neither finish it nor make it anew."""
+    away = Path(tempfile.mkdtemp(prefix=".discarded.", dir=folder.parent))
+    with contextlib.suppress(OSError):
+        folder.rename(away / folder.name)
+    shutil.rmtree(away, ignore_errors=True)
+
+
+@contextmanager
+def alone(file: Path, what: str) -> Iterator[None]:
+    """Holds a lock on `file` (made, and removed at the end). Raises ValueError that says `what` is at work if another process holds it.
+
+    The system lets go of it when the process ends, however it ends. On a file system without locks nothing is checked.
+    """
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another {what} is at work (it holds {file}); wait for it or end it") from None
+        except OSError:
+            pass
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -169,10 +169,10 @@ def stratum_shares(mixture: Mixture, strata: Sequence[Stratum], tokens: np.ndarr
     )
     codes = list(dict.fromkeys(stratum.code for stratum in strata))
     number = np.array([codes.index(stratum.code) for stratum in strata])
-    there = np.bincount(number, np.where(weighed > 0, tokens, 0.0))
+    there: np.ndarray = np.bincount(number, np.where(weighed > 0, tokens, 0))
     if mixture.strategy == "unimax":  # no source of a language may come more often than max_epochs: the most wanted sets the limit
-        most = np.ones(len(codes))
-        np.maximum.at(most, number, [weight_of.get(s.source, 1.0) if w else 0.0 for s, w in zip(strata, weighed.tolist(), strict=True)])
+        most = np.full(len(codes), 1e-300)
+        np.maximum.at(most, number, np.where(weighed > 0, [weight_of.get(s.source, 1.0) for s in strata], 0.0))
         there = np.bincount(number, weighed) / most
     share = shares(mixture, dict(zip(codes, there.astype(np.int64).tolist(), strict=True)))
     if len(codes) == np.count_nonzero(weighed) == len(strata):

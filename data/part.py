@@ -8,6 +8,7 @@
 A part is in its place whole or not at all, so it is the unit of work that is done again after an interruption.
 """
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -24,7 +25,7 @@ from varietas.data import clean, words
 from varietas.data.clean import BANDS, RULES, Cleaning
 from varietas.data.documents import FAULTLESS, SIGNALS, Document, NotADocument, Reject
 from varietas.data.encode import Encoder
-from varietas.data.files import new_folder, write_json
+from varietas.data.files import new_folder
 
 BATCH_DOCUMENTS = 1024
 BATCH_CHARACTERS = 1 << 20  # a batch ends at the first document that goes beyond it
@@ -70,8 +71,13 @@ def write_part(
     with new_folder(folder) as new, (new / "rejects.jsonl").open("w", encoding="utf-8") as rejects:
         part = _Part(new, rejects, encode, cleaning, held, max_rejects)
         documents = part.cleaned(records)
-        while batch := list(_batch(documents)):
-            part.add(batch)
+        try:
+            while batch := list(_batch(documents)):
+                part.add(batch)
+        except BaseException:
+            with contextlib.suppress(OSError):  # on a full disk closing fails too, and says so again
+                part.close()
+            raise
         part.close()
 
 
@@ -178,7 +184,8 @@ class _Part:
             "changed": dict(+self._changed),
             "documents": dict(self._documents),
         }
-        write_json(self._folder / "part.json", facts)
+        # Not write_json: if another call took this folder away, it must not come back with this file alone.
+        (self._folder / "part.json").write_text(json.dumps(facts), "utf-8")
 
 
 def _row(document: Document, n_tokens: int) -> tuple[Any, ...]:

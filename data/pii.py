@@ -25,7 +25,7 @@ class Span:
 
 AROUND = 48
 
-_EMAIL = re.compile(r"[\w.%+-]{1,64}@(?:[\w-]{1,63}\.){1,5}[^\W\d_]{2,24}\b")
+_EMAIL = re.compile(r"[\w.%+'-]{1,64}@(?:[\w-]{1,63}\.){1,5}[^\W\d_]{2,24}\b")
 _NUMBER = re.compile(r"[\d:](?:(?<=\d)(?:[\d .()/-]|(?<=\d)[A-Z]){4,}|(?<=:)[0-9a-fA-F]{0,4}:)")  # every number that we look for has one
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
 _CARD = re.compile(r"(?<![\d.,-])(?:3[47]|4\d|5[1-5]|2[2-7]|6[05])\d\d(?:[ -]?\d){9,12}(?![\d-])")
@@ -34,10 +34,13 @@ _VERSION = re.compile(r"(?:\bv|vers\w*|ver\.|release|build)\W{0,3}$", re.IGNOREC
 _COUNTRY_CODES = "3[0-469]|4[013-9]|7|1|35[0-9]|37[0-9]|38[0-35-79]|42[013]|90|99[45]"
 _ABROAD = re.compile(rf"(?<![\w+.])(?:\+|00)(?:{_COUNTRY_CODES})[ ./-]?(?:\(0\)[ ]?)?\(?\d(?:[ ./()-]{{0,2}}\d){{6,11}}(?!\w)")
 _CALL = re.compile(
-    r"\b(?:tel|telefon|teléfono|telefone|telefono|téléphone|telefoon|phone|mobile?|mobil|gsm|fax|faks|puh|puhelin|tálv|tālr|τηλ|тел|fón|sími)"
-    r"\w{0,4}[ .:()]{1,4}(\(?0?\d(?:[ ./()-]{0,2}\d){6,11})(?!\w)",
+    r"\b(?:tel|telefon|teléfono|telefone|telefono|téléphone|telefoon|tlf|phone|mobile?|mobil|mob|móvil|cell?|cellulare|kom|gsm|fax|faks|puh|"
+    r"puhelin|tálv|tālr|τηλ|κιν|тел|моб|fón|sími)\w{0,4}[ .:)]{1,4}(\(?0?\d(?:[ ./()-]{0,3}\d){6,11})(?!\w)",
     re.IGNORECASE,
 )
+
+
+_FRENCH = re.compile(r"(?<![\d.,/-])0[1-9](?:([ .])\d\d)(?:\1\d\d){3}(?![\d/-]|[.,]\d)")  # five pairs, as nothing else is written
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ def _numbers(text: str) -> Iterator[Span]:
         if _is_public(match[0]) and not _VERSION.search(text[max(0, match.start() - 12) : match.start()]):
             yield Span(*match.span(), "ip")
     for match in _ABROAD.finditer(text):
+        yield Span(*match.span(), "phone")
+    for match in _FRENCH.finditer(text):
         yield Span(*match.span(), "phone")
     for match in _CALL.finditer(text):
         yield Span(*match.span(1), "phone")

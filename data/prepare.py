@@ -34,7 +34,7 @@ from varietas.data.corpus import FORMAT, SHARD_DOCUMENTS, corpus_digest, shard_p
 from varietas.data.documents import Document, Reject
 from varietas.data.encode import Encoder, id_type
 from varietas.data.engine import Run
-from varietas.data.files import new_folder, write_atomically, write_json
+from varietas.data.files import alone, discard, new_folder, write_atomically, write_json
 from varietas.data.languages import canonical
 from varietas.data.part import too_many_rejects, write_part
 from varietas.data.read import expand, read
@@ -102,11 +102,13 @@ def prepare(
     plan = Plan(
         _parts(files, part_bytes, default_lang), cleaning, max_rejects, hashlib.sha256(model).hexdigest(), _versions(), overlap_text
     )
-    work = begin(out, plan, model)
-    missing = [part for part in plan.parts if not (work / "parts" / part.name).exists()]
-    largest_first = sorted(missing, key=lambda part: -part.size)  # so that no worker is left with a large one at the end
-    run("parts", [part.name for part in largest_first], partial(do_part, work))
-    return finish(work, out, plan, run)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with alone(working_folder(out).with_suffix(".lock"), f"prepare --out {out}"):
+        work = begin(out, plan, model)
+        missing = [part for part in plan.parts if not (work / "parts" / part.name).exists()]
+        largest_first = sorted(missing, key=lambda part: -part.size)  # so that no worker is left with a large one at the end
+        run("parts", [part.name for part in largest_first], partial(do_part, work))
+        return finish(work, out, plan, run)
 
 
 def prepare_documents(records: Iterable[Document | Reject], model: bytes, out: Path) -> dict[str, Any]:
@@ -144,7 +146,7 @@ def begin(out: Path, plan: Plan, model: bytes) -> Path:
         for name in ("cleaning", "tokenizer_digest", "versions", "overlap_text"):
             if before.get(name) != now[name]:
                 raise ValueError(
-                    f"{out} was begun with another {name.replace('_', ' ')} ({before.get(name)}; now {now[name]});"
+                    f"{out} was begun with another {name.replace('_', ' ')} ({_difference(before.get(name), now[name])});"
                     f" go on with that, name another --out, or remove {work}"
                 )
     (work / "parts").mkdir(parents=True, exist_ok=True)
@@ -155,13 +157,21 @@ def begin(out: Path, plan: Plan, model: bytes) -> Path:
     for path in (work / "parts").iterdir():
         if path.suffix != ".partial" and path.name not in wanted:
             shutil.rmtree(path)
-    for half in work.rglob("*.partial"):  # left by workers that were killed
-        shutil.rmtree(half, ignore_errors=True)
+    for half in work.rglob("*.partial"):  # left by workers that were killed, or of jobs that still run though who sent them does not
+        discard(half)
     write_atomically(work / "tokenizer.model", model)
     write_json(work / "plan.json", {**asdict(plan), "part_names": wanted})
     for kept in (load_plan, _processor, _encoder, _held_out):
         kept.cache_clear()
     return work
+
+
+def _difference(before: Any, now: Any) -> str:
+    """What differs, field by field where there are fields."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return f"{before}; now {now}"
+    fields = [field for field in {**before, **now} if before.get(field) != now.get(field)]
+    return ", ".join(f"{field} was {before.get(field)!r}, is {now.get(field)!r}" for field in fields)
 
 
 def changed_inputs(out: Path, files: Sequence[str]) -> list[str]:
@@ -376,6 +386,13 @@ def _write_rejects(work: Path, plan: Plan, verdicts: dict[str, np.ndarray], out:
                 at[code] += n
                 for reject in rejected(code, folder, mine, _processor(work)):
                     rejects.write((json.dumps(reject.__dict__, ensure_ascii=False) + "\n").encode())
+
+
+def damage(corpus: Path) -> list[dict[str, Any]]:
+    """The rejects of a corpus that say that a file could not be read any further."""
+    with (corpus / "rejects.jsonl").open(encoding="utf-8") as rejects:
+        found = [json.loads(line) for line in rejects if '"damaged ' in line]
+    return list({reject["file"]: reject for reject in found if reject["reason"] in ("damaged compression", "damaged WARC")}.values())
 
 
 def _join(work: Path, shards: dict[str, list[str]], corpus: Path) -> None:

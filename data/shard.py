@@ -13,7 +13,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from varietas.data.documents import Reject
 from varietas.data.encode import id_type
-from varietas.data.files import new_folder, write_json
+from varietas.data.files import new_folder
 from varietas.data.merkle import MerkleTree
 from varietas.data.part import INDEX, SAMPLE
 from varietas.data.select import REASONS
@@ -52,7 +52,7 @@ def write_shard(
         (folder / "lengths.u32").write_bytes(all_lengths.tobytes())
         np.save(folder / "unigrams.npy", unigrams)
         counts = {"documents": len(all_lengths), "tokens": int(all_lengths.sum(dtype=np.int64)), "bytes": n_bytes}
-        write_json(folder / "shard.json", {**counts, "peaks": [peak.hex() for peak in tree.peaks]})
+        (folder / "shard.json").write_text(json.dumps({**counts, "peaks": [peak.hex() for peak in tree.peaks]}), "utf-8")
 
 
 def _documents(

@@ -1,5 +1,6 @@
 """Several corpora as one: each is a source, known by the name of its folder. And filters: which documents of one a mixture wants."""
 
+import difflib
 import hashlib
 import json
 import re
@@ -103,11 +104,13 @@ def comparisons(where: str) -> list[tuple[str, str, str, str]]:
     out = []
     for part in re.split(r"\s+and\s+|,", where.strip()):
         match = _COMPARISON.fullmatch(part.strip())
-        if not match or match[1] not in SIGNALS:
+        if not match:
             raise ValueError(
-                f"data.mixture.where: {part.strip()!r} is no comparison, as in 'quality >= 0.8 and robots != false';"
-                f" there are {', '.join(SIGNALS)}"
+                f"data.mixture.where: {part.strip()!r} is no comparison; join some by `and`, as in 'quality >= 0.8 and robots != false'"
             )
+        if match[1] not in SIGNALS:
+            near = difflib.get_close_matches(match[1], SIGNALS, n=1, cutoff=0.0)
+            raise ValueError(f"data.mixture.where: there is no signal {match[1]}; did you mean {near[0]}? There are {', '.join(SIGNALS)}")
         if (match[1] == "registers") != bool(match[2]):
             raise ValueError(f"data.mixture.where: {part.strip()!r}: only registers has parts, and needs one, as in registers.IN >= 0.5")
         out.append((match[1], match[2] or "", match[3], match[4]))

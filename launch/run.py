@@ -58,8 +58,12 @@ def run_tokens(config: ConfigDict) -> int:
 
 
 def corpus_of(config: ConfigDict) -> Corpus | Sources:
-    """The corpus that a config names, or the embedded one. Raises ValueError if there is none."""
-    return open_corpus(str(config.data.corpus or default_corpus(config.model.vocab_size)))
+    """The corpus that a config names, or the embedded one. Raises ValueError if there is none, or it has more pieces than the model."""
+    corpus = open_corpus(str(config.data.corpus or default_corpus(config.model.vocab_size)))
+    have, need = config.model.vocab_size, corpus.manifest["vocab_size"]
+    if have < need:
+        raise ValueError(f"model.vocab_size={have} is smaller than the tokenizer of {corpus.path}; set model.vocab_size={need} or more")
+    return corpus
 
 
 def stream_of(config: ConfigDict, corpus: Corpus | Sources) -> Stream:
@@ -240,12 +244,7 @@ class Run:
         )
 
     def _corpus(self) -> Corpus | Sources:
-        corpus = corpus_of(self.config)
-        path = corpus.path
-        have, need = self.config.model.vocab_size, corpus.manifest["vocab_size"]
-        if have < need:
-            raise ValueError(f"model.vocab_size={have} is smaller than the tokenizer of {path}; set model.vocab_size={need} or more")
-        return corpus
+        return corpus_of(self.config)
 
     def _note(self, **facts: Any) -> None:
         """Adds to environment.json."""

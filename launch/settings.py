@@ -94,7 +94,8 @@ def _explain(error: Exception, overrides: Sequence[str], path: str) -> str:
         flag = argument.split("=")[0].lstrip("-")
         field = flag.removeprefix("config.")
         if not flag.startswith("config."):
-            known = [f"--config.{name}" for name in fields] + ["--config", "--run", "--cpu_devices"]
+            flags = ["config", "run", "cpu_devices", "input", "out", "tokenizer", "engine", "workers", "slurm", "max_rejects", "lang"]
+            known = [f"--config.{name}" for name in fields] + [f"--{flag}" for flag in flags]
             return f"unknown option --{flag}; {_nearest(f'--config.{field}', known)}"
         if field not in fields:
             return f"--{flag}: there is no field {field}; {_nearest(field, list(fields))}"

@@ -15,6 +15,7 @@ from varietas.data.languages import LANGUAGES, name
 from varietas.data.stream import Stream
 from varietas.data.tokenizer import Fertility
 
+SECONDS_BETWEEN_LINES = 30  # where there is no terminal to show a bar on
 MANY = 30  # languages that are listed by name
 MANY_EPOCHS = 4  # up to here repeated text is nearly as good as new (Muennighoff et al., 2023)
 FEW_BYTES = 500  # below it a language's figure is mostly chance
@@ -27,6 +28,7 @@ def stage_bars(console: Console, weigh: Callable[[str], int]) -> Iterator[Callab
     `weigh` says how many bytes of input a task of the first stage reads.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed_shown]}"), TimeRemainingColumn())
+    told = time.monotonic()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
 
         def watch(stage: str, tasks: Sequence[str]) -> Callable[[str], None]:
@@ -40,6 +42,12 @@ def stage_bars(console: Console, weigh: Callable[[str], int]) -> Iterator[Callab
                 seconds = time.monotonic() - began
                 speed = f"{so_far / 1e6:,.1f} MB, {so_far / 1e6 / max(seconds, 1e-3):,.1f} MB/s" if stage == "parts" else ""
                 bars.update(bar, completed=so_far, speed_shown=speed)
+                nonlocal told
+                if not console.is_terminal and left and time.monotonic() - told > SECONDS_BETWEEN_LINES:
+                    told = time.monotonic()
+                    rest = seconds * (total - so_far) / max(1, so_far)
+                    of_all = f"{len(tasks) - len(left):,} of {len(tasks):,}"
+                    console.print(f"{stage}: {of_all} done {speed}, about {rest:,.0f} s left".replace("  ", " "))
                 if not left and stage == "parts":
                     console.print(f"read {speed} of input in {seconds:,.0f} s, {len(tasks):,} part{'s' * (len(tasks) > 1)}")
 
@@ -58,8 +66,8 @@ def treatment_table(rows: Mapping[str, Fertility]) -> Table:
     return table
 
 
-def parity_table(before: Mapping[str, float], after: Mapping[str, float], english: float) -> Table:
-    """Tokens for the same content over English's, before and after the search: the worst after it first. `english`: what its own became."""
+def parity_table(before: Mapping[str, float], after: Mapping[str, float]) -> Table:
+    """Tokens for the same content over English's, before and after the search: the worst after it first."""
     table = Table("language", "", "alpha:0.3", "parity", box=None, pad_edge=False)
     _right(table, 2, 3)
     for code, premium in sorted(after.items(), key=lambda item: -item[1]):
@@ -69,7 +77,6 @@ def parity_table(before: Mapping[str, float], after: Mapping[str, float], englis
     for what, codes in (("all", after), (f"{len(of_union)} of the EU", of_union)):
         table.add_row(what, "worst", *(f"{max(side[code] for code in codes):.2f}" for side in (before, after)))
         table.add_row("", "mean", *(f"{sum(side[code] for code in codes) / len(codes):.2f}" for side in (before, after)))
-    table.caption, table.caption_justify = f"English itself takes {english:.3f} times the tokens", "left"
     return table
 
 
@@ -139,6 +146,14 @@ def mixture_table(stream: Stream, tokens: int) -> Table:
 
 def mixture_warnings(stream: Stream, tokens: int) -> Iterator[str]:
     """What one should know before such a run begins."""
+    for mixture in (stream.mixture, *(phase.mixture for phase in stream.mixture.phases)):
+        if mixture.where:
+            left = {s.code for s, n in zip(stream.strata, stream.tokens.tolist(), strict=True) if s.where == mixture.where and n}
+            if gone := [code for code in stream.corpus.languages if code not in left]:
+                yield f"where={mixture.where!r} leaves nothing of {', '.join(gone)}: a document without the signal does not pass"
+    for phase in stream.mixture.phases:
+        if phase.begin >= tokens:
+            yield f"phase {phase.name} begins at token {phase.begin:,}, behind the end of this run"
     epochs: dict[tuple[str, str], float] = {}
     for k, stratum in enumerate(stream.strata):  # what one filter lets through may come by another too
         key = (stratum.code, stratum.source)

@@ -80,7 +80,10 @@ def test_warc_gives_the_main_text_of_pages(pack: Any, tmp_path: Path) -> None:
     folder = tmp_path / "mlt_Latn"
     folder.mkdir()
     (folder / "x.warc").write_bytes(pack(out.getvalue()))
-    (page,) = documents(folder / "x.warc")
+    page, *others = read(str(folder / "x.warc"))
+    assert isinstance(page, Document)
+    rejects = [(other.line, other.reason, other.unread) for other in others if isinstance(other, Reject)]
+    assert rejects == [(2, "no page", False), (3, "no page", False)]
     assert page.lang == "mlt_Latn" and page.text.startswith("Kulħadd għandu") and "menu" not in page.text
 
 
@@ -138,7 +141,7 @@ def test_a_record_that_is_too_long_is_passed_over_in_constant_memory(tmp_path: P
         first, bad, last = read(str(tmp_path / name))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert isinstance(bad, Reject) and (bad.line, bad.reason) == (2, "longer than 1 MiB") and peak < 150e6, peak
+        assert isinstance(bad, Reject) and (bad.line, bad.reason) == (2, "longer than 16 MiB") and peak < 150e6, peak
         assert isinstance(first, Document) and isinstance(last, Document) and last.id == f"{name}:3"
 
 

@@ -166,7 +166,7 @@ def test_filters(where: str, holds: Any, folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mixture", "message"),
     [
-        (Mixture(where="qualty >= 0.5"), "'qualty >= 0.5' is no comparison"),
+        (Mixture(where="qualty >= 0.5"), "no signal qualty; did you mean quality"),
         (Mixture(where="quality >= high"), "quality is of type float"),
         (Mixture(where="quality > 5"), "where= and sources= let through"),
         (Mixture(weights="ces_Latn:1", where="quality > 5"), "nothing of ces_Latn is left"),

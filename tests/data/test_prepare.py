@@ -150,7 +150,8 @@ def test_all_or_nothing(documents: list[Document], model: bytes, tmp_path: Path)
         prepare_documents(interrupted(), model, tmp_path / "c")
     with pytest.raises(ValueError, match="no usable document"):
         prepare_documents([Reject("f", 1, "no text", "")], model, tmp_path / "c")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "c.rejects.jsonl"]
+    assert json.loads((tmp_path / "c.rejects.jsonl").read_text())["reason"] == "no text"
     prepare_documents(documents, model, tmp_path / "c")
     with pytest.raises(ValueError, match="exists"):
         prepare_documents(documents, model, tmp_path / "c")

@@ -49,7 +49,7 @@ def test_a_split_is_read_whole_and_in_parts(folder: Path) -> None:
     assert sum(isinstance(record, Reject) and record.reason == "empty text" for record in records) == 1
     texts = {record.text for record in records if isinstance(record, Document) and record.lang == "ces_Latn"}
     assert texts == {f"Věta {i}." for i in range(1, 50)}
-    parts = _parts([name], 200)
+    parts = _parts([name], 200, "")
     assert len(parts) > 3
     assert [record for part in parts for record in read(name, part.begin, part.end or float("inf"))] == records
     assert "tensorflow" not in sys.modules
