@@ -263,3 +263,43 @@ def test_a_dirty_corpus_is_counted_reason_by_reason(workers: int, tmp_path: Path
 
 def secret() -> str:
     return " ".join(f"tajné{k}slovo" for k in range(20))
+
+
+@pytest.mark.parametrize(
+    ("spans", "expected"),
+    [
+        ([[0, 9], [2, 4]], "<pii>, rest"),
+        ([[0, 3], [0, 3]], "<pii> Novak, rest"),
+        ([[4, 9], [0, 5]], "<pii>, rest"),
+        ([[0, 3], [4, 9]], "<pii> <pii>, rest"),
+    ],
+)
+def test_spans_that_overlap_are_one(spans: list[list[int]], expected: str) -> None:
+    document = Document("1", "eng_Latn", "Jan Novak, rest", signals={"pii": spans})
+    assert clean.clean(document, Cleaning(pii="mask"), Counter()).text == expected
+
+
+def test_repairs_are_counted_beside_masks() -> None:
+    changed: Counter[str] = Counter()
+    clean.clean(Document("1", "eng_Latn", "e\u0301 a@b.example.com"), Cleaning(unicode=True, pii="mask"), changed)
+    assert changed == {"unicode": 1, "email": 1}
+
+
+@pytest.mark.parametrize("content", ['{"text": "TEXT"}', '{"text": "TEXT", "lang": "xx_nonsense"}'])
+def test_held_out_text_needs_no_language_but_must_be_readable(content: str, tmp_path: Path) -> None:
+    text = prose(1)
+    (tmp_path / "in.jsonl").write_text(
+        json.dumps({"lang": "cs", "text": text}) + "\n" + json.dumps({"lang": "cs", "text": prose(2)}), "utf-8"
+    )
+    (tmp_path / "held.jsonl").write_text(content.replace("TEXT", text.replace("\n", " ")), "utf-8")
+    model = tokenizer.train(lambda: [Document("1", "ces_Latn", text)], 330)
+    cleaning = Cleaning(overlap=True, overlap_text=str(tmp_path / "held.jsonl"))
+
+    def prepared() -> dict[str, int]:
+        return prepare([str(tmp_path / "in.jsonl")], model, tmp_path / "c", cleaning, local(1))["rejected"]
+
+    if "lang" in content:
+        with pytest.raises(ValueError, match=r"held.jsonl, line 1: unknown lang"):
+            prepared()
+    else:
+        assert prepared() == {"overlaps evaluation text": 1}

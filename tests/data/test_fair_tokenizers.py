@@ -212,3 +212,15 @@ def test_the_picture_is_well_formed(models_of: Path) -> None:
     picture = ElementTree.fromstring(comparison_svg({"a<b": rows, "c": rows}))
     assert sum(element.tag.endswith("circle") for element in picture.iter()) == 2 + 4
     assert json.dumps([row.language for row in rows])
+
+
+def test_few_large_documents_do_not_stop_the_search() -> None:
+    """A file without empty lines is one document: pieces of it are taken."""
+    large = Document("0", "ell_Grek", "\n".join(text_of("ell_Grek", k) for k in range(400)))
+    model = tokenizer.train(lambda: [large, *documents()[:400]], 400, "parity")
+    assert tokenizer.load(model).get_piece_size() == 400
+
+
+def test_the_search_says_where_it_has_no_measure() -> None:
+    with pytest.raises(ValueError, match="no measure for xyz_Latn; give it parallel text"):
+        tokenizer.train(lambda: [Document("1", "xyz_Latn", text_of("eng_Latn", 1, 2000))], 330, "parity")

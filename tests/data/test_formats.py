@@ -175,3 +175,54 @@ def test_links_in_a_glob_are_files(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").symlink_to(tmp_path / "a.jsonl")
     (tmp_path / "c.jsonl").symlink_to(tmp_path / "folder")
     assert [Path(path).name for path in expand([str(tmp_path / "*.jsonl")])] == ["a.jsonl", "b.jsonl"]
+
+
+def test_one_bad_row_of_parquet_costs_itself(tmp_path: Path) -> None:
+    text = pa.array([b"a" * 50, b"\xff\xfe", b"b" * 50] * 100, pa.binary()).cast(pa.string(), safe=False)
+    pq.write_table(pa.table({"text": text, "lang": ["cs"] * 300}), tmp_path / "x.parquet")
+    found = list(read(str(tmp_path / "x.parquet")))
+    assert [type(record) for record in found] == [Document, Reject, Document] * 100
+    assert {record.reason for record in found if isinstance(record, Reject)} == {"invalid UTF-8"}
+    assert [record.line for record in found] == list(range(1, 301))
+
+
+def test_a_damaged_group_of_parquet_is_counted_row_by_row(tmp_path: Path) -> None:
+    rows = [{"text": f"{i} " + "slovo " * 40, "lang": "cs"} for i in range(500)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "x.parquet", row_group_size=100, compression="zstd")
+    content = bytearray((tmp_path / "x.parquet").read_bytes())
+    column = pq.read_metadata(tmp_path / "x.parquet").row_group(2).column(0)
+    begin, size = min(column.dictionary_page_offset or column.data_page_offset, column.data_page_offset), column.total_compressed_size
+    content[begin : begin + size] = bytes(size)
+    (tmp_path / "x.parquet").write_bytes(content)
+    found = list(read(str(tmp_path / "x.parquet")))
+    assert [isinstance(record, Document) for record in found] == [True] * 200 + [False] * 100 + [True] * 200
+    assert [record.line for record in found] == list(range(1, 501))
+
+
+def test_a_disk_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"text": ["a"] * 10, "lang": ["cs"] * 10}), tmp_path / "x.parquet")
+    (tmp_path / "x.wet.gz").write_bytes(wet([("ces", b"a" * 100)]))
+
+    def fail(*_: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(read_module.pq.ParquetFile, "iter_batches", fail)
+    monkeypatch.setattr("varietas.data.warc._content", fail)
+    for name in ("x.parquet", "x.wet.gz"):
+        with pytest.raises(OSError, match="Input/output"):
+            list(read(str(tmp_path / name)))
+
+
+def test_pages_are_decoded_as_their_head_says(tmp_path: Path) -> None:
+    """ISO 8859-2, of which the page itself says nothing; and one that is not what its head says."""
+    out = io.BytesIO()
+    writer = WARCWriter(out, gzip=True)
+    words = "Příliš žluťoučký kůň úpěl ďábelské ódy a nikdo se tomu nedivil. " * 8
+    page = f"<html><body><article><p>{words}</p></article></body></html>"
+    for charset, body in (("iso-8859-2", page.encode("iso-8859-2")), ("utf-8", page.encode("iso-8859-2"))):
+        http = StatusAndHeaders("200 OK", [("Content-Type", f"text/html; charset={charset}")], protocol="HTTP/1.1")
+        writer.write_record(writer.create_warc_record("https://a.example/", "response", io.BytesIO(body), http_headers=http))
+    (tmp_path / "ces_Latn.warc.gz").write_bytes(out.getvalue())
+    right, wrong = read(str(tmp_path / "ces_Latn.warc.gz"))
+    assert isinstance(right, Document) and right.text.startswith("Příliš žluťoučký kůň")
+    assert isinstance(wrong, Reject) and wrong.reason == "unreadable page"

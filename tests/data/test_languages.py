@@ -104,3 +104,9 @@ def test_what_cannot_be_a_code_is_an_error(code: str) -> None:
 def test_name() -> None:
     assert name("mt") == "Maltese"
     assert name("xyz_Latn") == "xyz_Latn"
+
+
+@pytest.mark.parametrize(("code", "label"), [("hbs", "hbs_Latn"), ("vi", "vie_Latn"), ("AF", "afr_Latn"), ("fa", "pes_Arab")])
+def test_codes_of_hplt_1_2_have_todays_labels(code: str, label: str) -> None:
+    with warnings.catch_warnings(action="error"):
+        assert canonical(code) == label

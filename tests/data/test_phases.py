@@ -222,3 +222,16 @@ def test_wanted_shares_are_those_that_come(corpus: Sources) -> None:
         seen = np.bincount(stream.rows(0, n)["languages"].ravel(), minlength=len(corpus.languages)) / (n * L)
         np.testing.assert_allclose(stream.shares(tokens), seen, atol=0.01)
     assert stream.shares(80_000).sum() == pytest.approx(1)
+
+
+def test_unimax_holds_for_every_source(corpus: Sources) -> None:
+    """A source that is wanted twenty times as much as the other is not seen more often than a language may be."""
+    mixture = Mixture(strategy="unimax", max_epochs=4.0, budget=10**9, sources="wiki:20")
+    strata = strata_of(corpus, mixture)
+    tokens = np.array([corpus.corpora[s.source].tokens(s.code) for s in strata])
+    share = stratum_shares(mixture, strata, tokens)
+    czech = [k for k, s in enumerate(strata) if s.code == "ces_Latn"]
+    epochs = share / tokens
+    (fin,) = (k for k, s in enumerate(strata) if s.code == "fin_Latn")
+    most = max(czech, key=lambda k: epochs[k])
+    assert strata[most].source == "wiki" and epochs[most] == pytest.approx(epochs[fin], rel=2e-3)  # both at the cap

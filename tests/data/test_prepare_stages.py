@@ -17,6 +17,7 @@ from varietas.data import tokenizer
 from varietas.data.clean import Cleaning
 from varietas.data.documents import Document
 from varietas.data.engine import local
+from varietas.data.files import discard, new_folder
 from varietas.data.prepare import changed_inputs, one_by_one, prepare, working_folder
 from varietas.data.read import read
 
@@ -181,3 +182,50 @@ def test_too_many_bad_records_of_a_file_stop_it(part_bytes: int, files: list[str
         prepare(files, model, tmp_path / "c", max_rejects=1, **arguments)
     manifest = prepare(files, model, tmp_path / "c", max_rejects=2, **arguments)
     assert manifest["rejected"] == {"invalid JSON": 4, "no text": 4}
+
+
+def test_inputs_in_another_order_are_another_corpus(model: bytes, tmp_path: Path) -> None:
+    """Verdicts of an interrupted call were on the documents in their order then."""
+    for name, letters in (("a", "xyz"), ("b", "zqxw")):
+        lines = [json.dumps({"lang": "cs", "text": f"Text {letter} {hash_(ord(letter))}"}) + "\n" for letter in letters]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines), "utf-8")
+    a, b = (str(tmp_path / f"{name}.jsonl") for name in "ab")
+    cleaning = Cleaning(duplicates="exact")
+
+    def stop_before_shards(stage: str, tasks: Sequence[str], do: Callable[[str], None]) -> None:
+        if stage == "shards":
+            raise KeyboardInterrupt
+        one_by_one(stage, tasks, do)
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare([a, b], model, tmp_path / "c", cleaning, stop_before_shards)
+    prepare([b, a], model, tmp_path / "c", cleaning, one_by_one)
+    prepare([b, a], model, tmp_path / "straight", cleaning, one_by_one)
+    assert content(tmp_path / "c") == content(tmp_path / "straight")
+
+
+def test_two_calls_at_once_do_not_meet(files: list[str], model: bytes, tmp_path: Path) -> None:
+    def meanwhile(stage: str, tasks: Sequence[str], do: Callable[[str], None]) -> None:
+        with pytest.raises(ValueError, match="another prepare --out .* is at work"):
+            prepare(files[3:], model, tmp_path / "c", Cleaning(), one_by_one)
+        one_by_one(stage, tasks, do)
+
+    prepare(files[3:], model, tmp_path / "c", Cleaning(), meanwhile)
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_part_that_someone_took_away_is_not_finished(tmp_path: Path) -> None:
+    """A job that still runs though who sent it was killed: the call after it clears its half away."""
+    with pytest.raises(FileNotFoundError), new_folder(tmp_path / "part") as half:
+        (half / "ids").write_bytes(b"1")
+        discard(half)
+        (half / "part.json").write_text("{}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_records_without_a_language_take_the_one_that_is_named(model: bytes, tmp_path: Path) -> None:
+    texts = ["Kaikki ihmiset syntyvät vapaina ja tasavertaisina arvoltaan ja oikeuksiltaan.", "All human beings are born free and equal."]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
+    named = prepare([str(tmp_path / "x.jsonl")], model, tmp_path / "named", Cleaning(), one_by_one, default_lang="mlt_Latn")
+    guessed = prepare([str(tmp_path / "x.jsonl")], model, tmp_path / "guessed", Cleaning(), one_by_one, default_lang="guess")
+    assert list(named["languages"]) == ["mlt_Latn"] and list(guessed["languages"]) == ["eng_Latn", "fin_Latn"]
