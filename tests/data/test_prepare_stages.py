@@ -206,7 +206,7 @@ def test_inputs_in_another_order_are_another_corpus(model: bytes, tmp_path: Path
 
 def test_two_calls_at_once_do_not_meet(files: list[str], model: bytes, tmp_path: Path) -> None:
     def meanwhile(stage: str, tasks: Sequence[str], do: Callable[[str], None]) -> None:
-        with pytest.raises(ValueError, match="another prepare --out .* is at work"):
+        with pytest.raises(ValueError, match=r"another prepare --out .* is at work"):
             prepare(files[3:], model, tmp_path / "c", Cleaning(), one_by_one)
         one_by_one(stage, tasks, do)
 
@@ -216,10 +216,15 @@ def test_two_calls_at_once_do_not_meet(files: list[str], model: bytes, tmp_path:
 
 def test_a_part_that_someone_took_away_is_not_finished(tmp_path: Path) -> None:
     """A job that still runs though who sent it was killed: the call after it clears its half away."""
-    with pytest.raises(FileNotFoundError), new_folder(tmp_path / "part") as half:
-        (half / "ids").write_bytes(b"1")
-        discard(half)
-        (half / "part.json").write_text("{}")
+
+    def work() -> None:
+        with new_folder(tmp_path / "part") as half:
+            (half / "ids").write_bytes(b"1")
+            discard(half)
+            (half / "part.json").write_text("{}")
+
+    with pytest.raises(FileNotFoundError):
+        work()
     assert list(tmp_path.iterdir()) == []
 
 
