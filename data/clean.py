@@ -46,10 +46,12 @@ class Bounds:
     what: str
 
 
-# Thresholds of Gopher (Rae et al., 2021, table A1) but for `letters`, which stands for its words without a letter and its symbols.
+# Thresholds of Gopher (Rae et al., 2021, table A1) but for `letters`, which stands for its words without a letter and its symbols, and
+# for `short lines`, which is FineWeb's (Penedo et al., 2024).
 RULES = {
     "word length": Bounds(3, 10, "mean characters of a word"),
     "letters": Bounds(0.7, np.inf, "letters among the characters that are no space"),
+    "short lines": Bounds(-np.inf, 0.3, "lines a word"),
     "repeated lines": Bounds(-np.inf, 0.2, "characters in lines that the text has had before"),
     "top 3-gram": Bounds(-np.inf, 0.18, "characters of words in the commonest three words, where they occur twice"),
     "repeated 5-grams": Bounds(-np.inf, 0.15, "characters of words in five words that the text has had before"),
@@ -148,6 +150,7 @@ def statistics(batch: Batch) -> np.ndarray:
     columns = {
         "word length": _share(characters, np.bincount(of_words.document, minlength=n), empty=5.0),
         "letters": _share(batch.kinds[:, LETTER], shown, empty=0.0),
+        "short lines": _share(np.bincount(batch.lines.document, minlength=n), np.bincount(of_words.document, minlength=n)),
         "repeated lines": _share(_covered(batch.lines, _recurring(batch.lines, 1), n), in_lines),
         "top 3-gram": _share(_commonest(of_words, threes, n), characters),
         "repeated 5-grams": _share(_covered(of_words, fives, n), characters),

@@ -74,6 +74,7 @@ def test_statistics_against_a_slow_program() -> None:
         expected = [
             np.mean([len(word) for word in mine]) if mine else 5.0,
             sum(map(str.isalpha, shown)) / len(shown),
+            sum(map(bool, text.split("\n"))) / len(mine) if mine else 0.0,
             repeated([line for line in text.split("\n") if line]),
             commonest(mine),
             covered(mine, 5),
