@@ -274,11 +274,33 @@ def do_verdicts(work: Path, code: str) -> None:
 
 
 def do_shard(work: Path, name: str) -> None:
-    """Stage 3, a task."""
+    """Stage 3, a task: it opens only the parts that its documents are in."""
     code, number = name.rsplit("-", 1)
     begin = int(number) * SHARD_DOCUMENTS
-    verdict = np.fromfile(work / "verdicts" / code, np.uint8)
-    write_shard(code, _with(work, load_plan(work), code), verdict, begin, begin + SHARD_DOCUMENTS, _processor(work), work / "shards" / name)
+    content = json.loads((work / "kept" / f"{code}.json").read_text("utf-8"))
+    kept, read = (np.cumsum([0, *content[field]]) for field in ("kept", "read"))
+    first = int(np.searchsorted(kept, begin, "right")) - 1
+    last = min(int(np.searchsorted(kept, begin + SHARD_DOCUMENTS)), len(content["parts"]))
+    parts = [work / "parts" / part for part in content["parts"][first:last]]
+    verdict = _verdicts(work, code)[read[first] : read[last]]
+    begin -= int(kept[first])
+    write_shard(code, parts, verdict, begin, begin + SHARD_DOCUMENTS, _processor(work), work / "shards" / name)
+
+
+def _verdicts(work: Path, code: str) -> np.ndarray:
+    return np.memmap(work / "verdicts" / code, np.uint8, "r")
+
+
+def _note_kept(work: Path, plan: Plan, facts: Sequence[dict[str, Any]], code: str, verdict: np.ndarray) -> None:
+    """For stage 3: which parts hold documents of a language, how many, and how many of them stay."""
+    parts, read, kept, at = list[str](), list[int](), list[int](), 0
+    for part, fact in zip(plan.parts, facts, strict=True):
+        if n := fact["documents"].get(code, 0):
+            parts.append(part.name)
+            read.append(n)
+            kept.append(int((verdict[at : at + n] == 0).sum()))
+            at += n
+    write_json(work / "kept" / f"{code}.json", {"parts": parts, "read": read, "kept": kept})
 
 
 def _with(work: Path, plan: Plan, code: str) -> list[Path]:
@@ -292,7 +314,9 @@ def finish(work: Path, out: Path, plan: Plan, run: Run) -> dict[str, Any]:
     _check_rejects(work, plan, facts)
     languages = sorted({canonical(code) for fact in facts for code in fact["documents"]})  # warns of unknown ones
     run("verdicts", [code for code in languages if not (work / "verdicts" / code).exists()], partial(do_verdicts, work))
-    verdicts = {code: np.fromfile(work / "verdicts" / code, np.uint8) for code in languages}
+    verdicts = {code: _verdicts(work, code) for code in languages}
+    for code, verdict in verdicts.items():
+        _note_kept(work, plan, facts, code, verdict)
     shards = {code: _shards(code, int((verdict == 0).sum())) for code, verdict in verdicts.items() if (verdict == 0).any()}
     counts = _counts(facts, verdicts)
     if not shards:

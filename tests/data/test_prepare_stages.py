@@ -10,9 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from varietas.data import corpus as corpus_module
+from varietas.data import prepare as prepare_module
 from varietas.data import tokenizer
 from varietas.data.clean import Cleaning
 from varietas.data.documents import Document
@@ -234,3 +237,19 @@ def test_records_without_a_language_take_the_one_that_is_named(model: bytes, tmp
     named = prepare([str(tmp_path / "x.jsonl")], model, tmp_path / "named", Cleaning(), one_by_one, default_lang="mlt_Latn")
     guessed = prepare([str(tmp_path / "x.jsonl")], model, tmp_path / "guessed", Cleaning(), one_by_one, default_lang="guess")
     assert list(named["languages"]) == ["mlt_Latn"] and list(guessed["languages"]) == ["eng_Latn", "fin_Latn"]
+
+
+def test_shards_take_their_documents_from_the_parts_that_have_them(model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards of 50, parts of a few hundred, some of which hold copies only."""
+    for module in (prepare_module, corpus_module):
+        monkeypatch.setattr(module, "SHARD_DOCUMENTS", 50)
+    numbers = [*range(230), *range(100), *range(100), *range(200, 333)]
+    lines = [json.dumps({"lang": "cs", "text": f"Text {hash_(n)}", "id": str(n)}) + "\n" for n in numbers]
+    (tmp_path / "x.jsonl").write_text("".join(lines), "utf-8")
+    manifest = prepare([str(tmp_path / "x.jsonl")], model, tmp_path / "c", Cleaning(duplicates="exact"), one_by_one, part_bytes=1500)
+    assert manifest["documents"] == 333 and manifest["rejected"] == {"duplicate": 230}
+    files = sorted((tmp_path / "c" / "index").iterdir())
+    assert len(files) == 7
+    assert [int(n) for file in files for n in pq.read_table(file)["id"].to_pylist()] == list(range(333))
+    rejects = [json.loads(line) for line in (tmp_path / "c" / "rejects.jsonl").read_text("utf-8").splitlines()]
+    assert [reject["line"] for reject in rejects] == [*range(231, 461)]
