@@ -99,7 +99,10 @@ def _compare(args: argparse.Namespace, texts: Any, console: Console) -> int:
     if args.out:
         rows = {label: [asdict(row) for row in treatments] for label, treatments in found.items()}
         write_json(args.out / "report.json", rows)
-        write_atomically(args.out / "report.svg", comparison_svg(found).encode())
+        write_atomically(
+            args.out / "report.svg",
+            comparison_svg(found, "for the same content" if aligned else "for the same content, estimated").encode(),
+        )
         console.print(f"\nreport: {args.out / 'report.json'}, {args.out / 'report.svg'}")
     return 0
 

@@ -9,7 +9,7 @@ from varietas.data.languages import name
 COLOURS = ("#1f6f8b", "#d1495b", "#66a182", "#edae49", "#6c5b7b", "#444444")
 
 
-def comparison_svg(found: Mapping[str, Sequence[Treatment]]) -> str:
+def comparison_svg(found: Mapping[str, Sequence[Treatment]], what: str = "for the same content") -> str:
     """Premiums as dots: a line a language, a colour a tokenizer, the worst of the first tokenizer at the top."""
     codes = [row.language for row in next(iter(found.values()))]
     highest = max(row.premium for rows in found.values() for row in rows)
@@ -21,7 +21,9 @@ def comparison_svg(found: Mapping[str, Sequence[Treatment]]) -> str:
     parts = []
     for tick in [t / 2 for t in range(int(highest * 2) + 1)]:
         height = top + line * len(codes)
-        parts.append(f'<path d="M{x(tick):.1f} {top - 8}V{height}" stroke="#ddd"/><text x="{x(tick):.1f}" y="{top - 12}">{tick:g}</text>')
+        stroke = "#888" if tick == 1 else "#ddd"
+        parts.append(f'<path d="M{x(tick):.1f} {top - 8}V{height}" stroke="{stroke}"/>')
+        parts.append(f'<text x="{x(tick):.1f}" y="{top - 12}" text-anchor="middle">{tick:g}</text>')
     for place, code in enumerate(codes):
         parts.append(f'<text x="{left - 10}" y="{top + place * line + 12}" text-anchor="end">{escape(name(code))}</text>')
     for number, (label, rows) in enumerate(found.items()):
@@ -35,6 +37,6 @@ def comparison_svg(found: Mapping[str, Sequence[Treatment]]) -> str:
                 f'<circle {dot} fill-opacity="0.8"><title>{escape(label)}, {escape(row.language)}: {row.premium:.2f}</title></circle>'
             )
     size = f'width="{left + width + 40}" height="{top + line * len(codes) + 30}"'
-    axis = f'<text x="{left}" y="{top + line * len(codes) + 20}">tokens for the same content, English 1</text>'
+    axis = f'<text x="{left}" y="{top + line * len(codes) + 20}">tokens {escape(what)}; English is 1</text>'
     style = "<style>text{font:12px sans-serif;fill:#333}</style><rect width='100%' height='100%' fill='white'/>"
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{style}{"".join(parts)}{axis}</svg>\n'
