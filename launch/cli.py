@@ -30,15 +30,16 @@ def tokenizer(args: argparse.Namespace, console: Console) -> int:
     from varietas.data import tokenizer as tok
     from varietas.data.parallel import halves, parallel, premiums
     from varietas.data.parity import counter
+    from varietas.launch.inputs import documents_of
     from varietas.launch.show import parity_table, treatment_table
 
-    texts = parallel(_documents(args.parallel, console)()) if args.parallel else None
+    texts = parallel(documents_of(args.parallel, console)()) if args.parallel else None
     if args.report:
         return _compare(args, texts, console)
     if args.out is None:
         raise ValueError("--out is missing: where to write the .model file")
     tok.parse_sampling(args.sampling)
-    documents = _documents(args.input, console, args.lang)
+    documents = documents_of(args.input, console, args.lang)
     args.out.parent.mkdir(parents=True, exist_ok=True)  # an impossible place is told before the work
     tune, held = halves(texts) if texts else (None, None)
     rounds = []
@@ -112,6 +113,7 @@ def prepare(args: argparse.Namespace, console: Console) -> int:
 
     varietas prepare --input 'texts/*.jsonl.zst' --out corpus --tokenizer euro.model --config web --config.clean.pii=drop
     """
+    from varietas.data import plan as planned
     from varietas.data import prepare as prepared
     from varietas.data import tokenizer as tok
     from varietas.data.clean import Cleaning
@@ -127,13 +129,13 @@ def prepare(args: argparse.Namespace, console: Console) -> int:
     model = args.tokenizer.read_bytes()
     if args.input:
         files = expand(args.input)
-        for file in prepared.changed_inputs(args.out, files):
+        for file in planned.changed_inputs(args.out, files):
             console.print(f"[yellow]{file} changed since the call before; it is read again[/]")
         with (
-            stage_bars(console, lambda task: prepared.bytes_of(args.out, task)) as watch,
-            _told(f"stopped; what is done is kept in {prepared.working_folder(args.out)}: the same command goes on"),
+            stage_bars(console, lambda task: planned.bytes_of(args.out, task)) as watch,
+            _told(f"stopped; what is done is kept in {planned.working_folder(args.out)}: the same command goes on"),
         ):
-            run = _engine(args, prepared.working_folder(args.out.resolve()), watch)
+            run = _engine(args, planned.working_folder(args.out.resolve()), watch)
             cleaning = Cleaning(**config.clean)
             manifest = prepared.prepare(files, model, args.out.resolve(), cleaning, run, args.max_rejects, default_lang=args.lang)
     else:
@@ -191,12 +193,13 @@ def evaluate(args: argparse.Namespace, console: Console) -> int:
 
     varietas evaluate --run runs/demo            or        … --text my/*.jsonl
     """
+    from varietas.launch.inputs import documents_of
     from varietas.launch.run import Run
     from varietas.launch.show import evaluation_table, spread
 
     run = Run.open(args.run, args.cpu_devices, console=console)
     with console.status("evaluating"):
-        rows = run.evaluate(_documents(args.text, console)() if args.text else None)
+        rows = run.evaluate(documents_of(args.text, console)() if args.text else None)
     console.print(evaluation_table(rows))
     console.print(spread(rows))
     return 0
@@ -446,37 +449,3 @@ def _told(message: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"varietas: {message}", file=sys.stderr)
         raise
-
-
-def _records(patterns: list[str], lang: str) -> Callable[[], Iterator[Any]]:
-    """A function that reads the records of all files, or of the embedded text, anew each time it is called."""
-    from varietas.data.corpus import decoded
-    from varietas.data.default import training_documents
-    from varietas.data.read import expand, read
-
-    if not patterns:
-        return lambda: iter(training_documents())
-    if len(patterns) == 1 and (Path(patterns[0]) / "manifest.json").exists():
-        return partial(decoded, Path(patterns[0]))
-    files = expand(patterns)
-    return lambda: (record for file in files for record in read(file, default_lang=lang))
-
-
-def _documents(patterns: list[str], console: Console, lang: str = "") -> Callable[[], Iterator[Any]]:
-    """The same without the rejects and what opts out, of which the first of each kind is told."""
-    from varietas.data.clean import opted_out
-    from varietas.data.documents import Document
-
-    records, told = _records(patterns, lang), set[str]()
-
-    def documents() -> Iterator[Any]:
-        for record in records():
-            if isinstance(record, Document) and not opted_out(record):
-                yield record
-                continue
-            reason = "opted out" if isinstance(record, Document) else record.reason
-            if reason not in told:
-                told.add(reason)
-                console.print(f"[yellow]left out {record.file}, line {record.line}: {reason}[/]; others like it are not shown")
-
-    return documents

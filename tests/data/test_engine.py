@@ -12,7 +12,8 @@ from varietas.data import tokenizer
 from varietas.data.clean import Cleaning
 from varietas.data.documents import Document
 from varietas.data.engine import local, ray, slurm
-from varietas.data.prepare import prepare, working_folder
+from varietas.data.plan import working_folder
+from varietas.data.prepare import prepare
 
 # sbatch runs the array at once, one job after the other; with "lost" in its name a job never runs.
 SBATCH = """#!{python}

@@ -21,7 +21,8 @@ from varietas.data.clean import Cleaning
 from varietas.data.documents import Document
 from varietas.data.engine import local
 from varietas.data.files import discard, new_folder
-from varietas.data.prepare import changed_inputs, one_by_one, prepare, working_folder
+from varietas.data.plan import changed_inputs, working_folder
+from varietas.data.prepare import one_by_one, prepare
 from varietas.data.read import read
 
 SMALL_PARTS = 100_000

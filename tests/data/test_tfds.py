@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from varietas.data.documents import Document, Reject
-from varietas.data.prepare import _parts
+from varietas.data.plan import parts_of
 from varietas.data.read import expand, read
 
 BUILDER = """
@@ -49,7 +49,7 @@ def test_a_split_is_read_whole_and_in_parts(folder: Path) -> None:
     assert sum(isinstance(record, Reject) and record.reason == "empty text" for record in records) == 1
     texts = {record.text for record in records if isinstance(record, Document) and record.lang == "ces_Latn"}
     assert texts == {f"Věta {i}." for i in range(1, 50)}
-    parts = _parts([name], 200, "")
+    parts = parts_of([name], 200, "")
     assert len(parts) > 3
     assert [record for part in parts for record in read(name, part.begin, part.end or float("inf"))] == records
     assert "tensorflow" not in sys.modules
