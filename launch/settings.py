@@ -36,6 +36,7 @@ NOT_NEGATIVE = (
     "seed", "data.workers", "model.d_head", "optim.warmup_steps", "optim.weight_decay", "optim.z_loss",
     "checkpoint.every", "eval.every", "clean.min_chars",
 )  # fmt: skip
+OPTIONS = ("config", "run", "cpu_devices", "input", "out", "tokenizer", "engine", "workers", "slurm", "max_rejects", "lang")
 FRACTIONS = ("data.mixture.alpha", "optim.decay_fraction", "optim.final_lr_fraction", "optim.beta1", "optim.beta2")
 
 
@@ -94,9 +95,10 @@ def _explain(error: Exception, overrides: Sequence[str], path: str) -> str:
         flag = argument.split("=")[0].lstrip("-")
         field = flag.removeprefix("config.")
         if not flag.startswith("config."):
-            flags = ["config", "run", "cpu_devices", "input", "out", "tokenizer", "engine", "workers", "slurm", "max_rejects", "lang"]
-            known = [f"--config.{name}" for name in fields] + [f"--{flag}" for flag in flags]
-            return f"unknown option --{flag}; {_nearest(f'--config.{field}', known)}"
+            options = [f"--{name}" for name in OPTIONS]
+            if near := difflib.get_close_matches(f"--{flag}", options, n=1, cutoff=0.8):
+                return f"unknown option --{flag}; did you mean {near[0]}?"
+            return f"unknown option --{flag}; {_nearest(f'--config.{field}', [f'--config.{name}' for name in fields] + options)}"
         if field not in fields:
             return f"--{flag}: there is no field {field}; {_nearest(field, list(fields))}"
         value = argument.partition("=")[2]
