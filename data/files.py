@@ -36,6 +36,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("VARIETAS_CACHE") or Path(base) / "varietas")
 
 
+def raise_if_of_the_system(error: Exception) -> None:
+    """A disk or a network that fails is no damage of a file: what could not be read now may be read later."""
+    if isinstance(error, OSError) and error.errno:
+        raise error
+
+
 def discard(folder: Path) -> None:
     """Removes a folder in which someone may still be writing: it moves away first, so that they can neither finish it nor make it anew."""
     away = Path(tempfile.mkdtemp(prefix=".discarded.", dir=folder.parent))

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from varietas.data import clean, words
 from varietas.data.clean import BANDS, RULES, Cleaning
-from varietas.data.documents import FAULTLESS, SIGNALS, Document, NotADocument, Reject
+from varietas.data.documents import SIGNALS, Document, NotADocument, Reject
 from varietas.data.encode import Encoder
 from varietas.data.files import new_folder
 
@@ -109,7 +109,8 @@ class _Part:
         self._documents: Counter[str] = Counter()
         self._rejected: dict[str, Counter[str]] = {}
         self._changed: Counter[str] = Counter()
-        self._unread: list[Reject] = []
+        self._unread: list[Reject] = []  # the first few
+        self._n_unread = 0
         self._records = 0
 
     def cleaned(self, records: Iterable[Document | Reject]) -> Iterator[Document]:
@@ -126,7 +127,10 @@ class _Part:
                 self._reject(reject_of(record, str(error)))
 
     def _too_many(self, reject: Reject) -> None:
-        self._unread += [reject] if reject.unread else []
+        if not reject.unread:
+            return
+        self._unread.append(reject)
+        self._n_unread += 1
         if self._max_rejects is not None and len(self._unread) > self._max_rejects:
             raise too_many_rejects(self._unread, self._max_rejects)
         del self._unread[1 + (self._max_rejects or 0) :]
@@ -179,7 +183,7 @@ class _Part:
             index.close()
         facts = {
             "records_read": self._records,
-            "unread": sum(n for reason, n in self._rejected.get("", {}).items() if reason not in FAULTLESS),
+            "unread": self._n_unread,
             "rejected": {lang: dict(reasons) for lang, reasons in self._rejected.items()},
             "changed": dict(+self._changed),
             "documents": dict(self._documents),

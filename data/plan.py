@@ -118,11 +118,11 @@ def stamp_of(file: str) -> tuple[int, str]:
 
 def versions() -> dict[str, str]:
     """Of Python and of those of VERSIONS that are installed."""
-    versions = {"python": platform.python_version()}
+    found = {"python": platform.python_version()}
     for name in VERSIONS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def save_plan(work: Path, plan: Plan) -> None:

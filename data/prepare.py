@@ -54,7 +54,7 @@ def prepare(
     Goes on where an earlier call with the same `out` ended. Raises ValueError if `out` exists, if the call before had other settings,
     if not one record is usable or too many are not, and OSError if the disk is full.
     """
-    overlap_text = {file: stamp_of(file)[1] for file in expand(cleaning.overlap_text.split())}
+    overlap_text = {file: stamp_of(file)[1] for file in expand(cleaning.overlap_text.split() if cleaning.overlap else [])}
     plan = Plan(
         parts_of(files, part_bytes, default_lang), cleaning, max_rejects, hashlib.sha256(model).hexdigest(), versions(), overlap_text
     )
@@ -105,9 +105,8 @@ def begin(out: Path, plan: Plan, model: bytes) -> Path:
     if before.get("part_names") != wanted:  # verdicts and shards, if there are any, are of other parts, or of these in another order
         for stale in ("verdicts", "shards"):
             shutil.rmtree(work / stale, ignore_errors=True)
-    for path in (work / "parts").iterdir():
-        if path.suffix != ".partial" and path.name not in wanted:
-            shutil.rmtree(path)
+    for name in {path.name for path in (work / "parts").iterdir() if path.suffix != ".partial"}.difference(wanted):
+        shutil.rmtree(work / "parts" / name)
     for half in work.rglob("*.partial"):  # left by workers that were killed, or of jobs that still run though who sent them does not
         discard(half)
     write_atomically(work / "tokenizer.model", model)

@@ -31,6 +31,7 @@ from varietas.data.documents import (
     utf8,
     utf8_in,
 )
+from varietas.data.files import raise_if_of_the_system
 from varietas.data.tfds import SCHEME, read_tfds
 
 SAMPLE = 200  # characters of a reject that are kept
@@ -208,7 +209,7 @@ def _parquet(raw: BinaryIO, file: str, lang: str, reject: MakeReject, begin: int
     try:
         table = pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False)  # else all of a group would be in memory
     except (pa.ArrowException, OSError) as error:
-        _raise_if_of_the_system(error)
+        raise_if_of_the_system(error)
         if begin == 0:
             yield reject(1, "damaged Parquet", " ".join(str(error).split()))
         return
@@ -229,7 +230,7 @@ def _parquet(raw: BinaryIO, file: str, lang: str, reject: MakeReject, begin: int
                     except NotADocument as error:
                         yield reject(number, str(error), str(record.get("text")))
         except (pa.ArrowException, OSError) as error:
-            _raise_if_of_the_system(error)
+            raise_if_of_the_system(error)
             for lost in range(number, after):
                 yield reject(lost + 1, "damaged Parquet", " ".join(str(error).split()))
 
@@ -241,12 +242,6 @@ def _records(batch: pa.RecordBatch) -> list[dict[str, Any]]:
         text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
         columns.append(column.cast(pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary()) if text else column)
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names).to_pylist()
-
-
-def _raise_if_of_the_system(error: Exception) -> None:
-    """A disk or a network that fails is no damage of the file: what could not be read now may be read later."""
-    if isinstance(error, OSError) and error.errno:
-        raise error
 
 
 def expand(patterns: list[str]) -> list[str]:

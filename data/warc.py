@@ -8,6 +8,7 @@ from typing import IO, Any
 from zstandard import ZstdError
 
 from varietas.data.documents import LARGEST, NO_PAGE, TOO_LONG, Document, MakeReject, NotADocument, Place, Reject, from_record, utf8
+from varietas.data.files import raise_if_of_the_system
 from varietas.data.identify import guess
 
 HEAD = 1 << 16  # bytes of a page in which its <meta> tags are looked for
@@ -52,8 +53,7 @@ def read_warc(stream: IO[bytes], file: str, lang: str, reject: MakeReject, place
             yield reject(number, str(error), str(headers.get_header("WARC-Target-URI")))
             continue
         except (ArchiveLoadFailed, OSError, EOFError, ValueError, zlib.error, ZstdError) as error:
-            if isinstance(error, OSError) and error.errno:  # a disk or a network that fails is no damage of the file
-                raise
+            raise_if_of_the_system(error)
             if place() == 0:
                 yield reject(number, "damaged WARC", " ".join(str(error).split()))
             return

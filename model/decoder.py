@@ -120,7 +120,12 @@ def in_turn(body: Callable[..., Any], x: Any, stacked: Any) -> tuple[Any, Any]:
     for layer in unstack(stacked, len(jax.tree.leaves(stacked)[0])):
         x, kept = body(x, layer)
         out.append(kept)
-    return x, jax.tree.map(lambda *layers: jnp.stack(layers), *out)
+    return x, stack(out)
+
+
+def stack(layers: list[Any]) -> Any:
+    """Trees of arrays as one tree of stacked arrays."""
+    return jax.tree.map(lambda *arrays: jnp.stack(arrays), *layers)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -131,7 +136,7 @@ def unstack(stacked: Any, n: int) -> list[Any]:
 
 unstack.defvjp(
     lambda stacked, n: (unstack(stacked, n), None),
-    lambda n, _, d_layers: (jax.tree.map(lambda *layers: jnp.stack(layers), *d_layers),),
+    lambda n, _, d_layers: (stack(d_layers),),
 )
 
 Build = Callable[[ModelConfig, nnx.Rngs], Decoder]
