@@ -69,9 +69,9 @@ def get_config(arg: str = "") -> ConfigDict:
     c.optim.clip_norm = 1.0  # largest global gradient norm
     c.optim.z_loss = 1e-4  # weight of log(Z)² in the loss
 
-    c.mesh = ConfigDict()  # devices along each axis; -1: those that are left (fsdp has them before data)
-    c.mesh.data = -1  # replicas of the parameters
-    c.mesh.fsdp = -1  # parameters and batch are split
+    c.mesh = ConfigDict()  # devices along each axis; -1: those that are left
+    c.mesh.data = -1  # replicas of the parameters; the batch is split
+    c.mesh.fsdp = -1  # parameters and batch are split; -1 beside data=-1: as far as each device keeps 256 columns of d_model
     c.mesh.tensor = 1  # heads, feed-forward and vocabulary are split
 
     c.train = ConfigDict()

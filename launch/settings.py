@@ -37,6 +37,7 @@ NOT_NEGATIVE = (
     "checkpoint.every", "eval.every", "clean.min_chars",
 )  # fmt: skip
 OPTIONS = ("config", "run", "cpu_devices", "input", "out", "tokenizer", "engine", "workers", "slurm", "max_rejects", "lang")
+LEAST_COLUMNS = 256  # of d_model on a device, where the mesh is ours to choose: narrower parts are slow to exchange
 FRACTIONS = ("data.mixture.alpha", "optim.decay_fraction", "optim.final_lr_fraction", "optim.beta1", "optim.beta2")
 
 
@@ -200,6 +201,9 @@ def resolve_mesh(config: ConfigDict, n_devices: int) -> tuple[int, int, int]:
         if size < 1 and size != -1:
             raise ValueError(f"mesh.{axis}={size} must be 1 or more, or -1 for the devices that are left")
     named = math.prod(size for size in sizes.values() if size > 0)
+    if sizes["fsdp"] == sizes["data"] == -1:
+        left = n_devices // named
+        sizes["fsdp"] = max(n for n in range(1, left + 1) if n == 1 or (left % n == m.d_model % n == 0 and m.d_model // n >= LEAST_COLUMNS))
     for axis in ("fsdp", "data", "tensor"):
         if sizes[axis] == -1:
             sizes[axis] = max(1, n_devices // math.prod(size for size in sizes.values() if size > 0))

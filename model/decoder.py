@@ -14,6 +14,7 @@ from flax import nnx
 
 from varietas.model.attention import Attention, Cache
 from varietas.model.config import ModelConfig
+from varietas.model.embedding import embed
 from varietas.model.feed_forward import SwiGLU
 from varietas.model.norm import RMSNorm
 from varietas.model.product import PRODUCT
@@ -22,8 +23,8 @@ from varietas.model.sharding import constrain
 Params = dict[str, Any]
 WRITTEN_OUT = 8  # layers at the most: to compile a longer stack takes too long, and what is recomputed needs a scan
 
-REMAT: dict[str, Callable[..., bool] | None] = {
-    "none": None,  # keep all activations
+REMAT: dict[str, Callable[..., bool]] = {
+    "none": lambda operation, *_, **__: operation.name != "sharding_constraint",  # keep all activations, but no gathered weights
     "dots": jax.checkpoint_policies.save_only_these_names(PRODUCT),  # keep products with weights
     "full": jax.checkpoint_policies.nothing_saveable,  # keep each layer's input
 }
@@ -67,9 +68,8 @@ class Decoder(nnx.Module):
 
     @property
     def head_DV(self) -> jax.Array:
-        """The output matrix, of the compute dtype."""
-        table = self.embedding_VD.T if self.unembedding_DV is None else self.unembedding_DV[...]
-        return table.astype(self.cfg.dtype)
+        """The output matrix, float32."""
+        return self.embedding_VD.T if self.unembedding_DV is None else self.unembedding_DV[...]
 
     def __call__(self, tokens_BL: jax.Array, segments_BL: jax.Array, positions_BL: jax.Array) -> jax.Array:
         """Hidden states (B, L, D) of the compute dtype, normed, for int32 tokens, segments (0: padding) and positions."""
@@ -106,10 +106,10 @@ class Decoder(nnx.Module):
             weights, layer_cache = xs
             return nnx.merge(graph, weights)(x_BLD, segments_BL, positions_BL, layer_cache, segments_BS, offset)
 
-        if cfg.remat != "none":
-            body = jax.checkpoint(body, policy=REMAT[cfg.remat], prevent_cse=False)
-        x_BLD = constrain(self.embedding_VD[...].astype(cfg.dtype)[tokens_BL], "BLD")
         written_out = cfg.n_layers <= WRITTEN_OUT and cfg.remat == "none"
+        if not written_out:
+            body = jax.checkpoint(body, policy=REMAT[cfg.remat], prevent_cse=False)
+        x_BLD = constrain(embed(self.embedding_VD[...], tokens_BL, cfg.dtype), "BLD")
         x_BLD, cache = (in_turn if written_out else jax.lax.scan)(body, x_BLD, (layers, cache))
         return self.final_norm(x_BLD), cache
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from varietas.model.sharding import batch_shards, constrain
+from varietas.model.sharding import batch_shards, constrain, gathered, sum_over_batch
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -19,14 +19,15 @@ def cross_entropy(
 ) -> tuple[jax.Array, jax.Array]:
     """sum(weights * (nll + z_loss * log(Z)²)), a float32 scalar, and the nll of each token, float32 (B, L), in nats.
 
-    Only the sum has a gradient, and only with respect to hidden and head. `chunk`: how many positions of each row at a time.
-    z-loss: Chowdhery et al., 2022, section 5.
+    Only the sum has a gradient, and only with respect to hidden and head, which is cast to the dtype of hidden. `chunk`: how many
+    positions of each row at a time. z-loss: Chowdhery et al., 2022, section 5.
     """
     _, L, _ = hidden_BLD.shape
+    head = gathered(head_DV, "DV", hidden_BLD.dtype)
 
     def step(total: jax.Array, piece: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
         hidden, targets, weights = piece
-        nll, log_z, _ = _chunk(hidden, head_DV, targets)
+        nll, log_z, _ = _chunk(hidden, head, targets)
         return total + jnp.sum(weights * (nll + z_loss * log_z**2)), nll
 
     total, nll = jax.lax.scan(step, jnp.float32(0), _split(chunk, hidden_BLD, targets_BL, weights_BL))
@@ -35,7 +36,7 @@ def cross_entropy(
 
 def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, z_loss: float, chunk: int) -> Any:
     _, L, _ = hidden_BLD.shape
-    n_shards = batch_shards()
+    n_shards, head = batch_shards(), gathered(head_DV, "DV", hidden_BLD.dtype)
 
     def of_shards(x: jax.Array) -> jax.Array:
         return x.reshape(n_shards, -1, *x.shape[2:])
@@ -43,18 +44,18 @@ def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, w
     def step(carry: tuple[jax.Array, jax.Array], piece: tuple[jax.Array, ...]) -> tuple[Any, Any]:
         total, d_head = carry
         hidden, targets, weights = piece
-        nll, log_z, logits = _chunk(hidden, head_DV, targets)
+        nll, log_z, logits = _chunk(hidden, head, targets)
         p = jnp.exp(logits - log_z[..., None])
         d_logits = p * (1 + 2 * z_loss * log_z)[..., None] - jax.nn.one_hot(targets, logits.shape[-1], dtype=jnp.float32)
         d_logits = constrain((d_logits * weights[..., None]).astype(hidden.dtype), "BLV")
-        d_hidden = jnp.einsum("BLV,DV->BLD", d_logits, head_DV)
+        d_hidden = jnp.einsum("BLV,DV->BLD", d_logits, head)
         products = jnp.einsum("BLD,BLV->BDV", of_shards(hidden), of_shards(d_logits), preferred_element_type=jnp.float32)
         d_head = constrain(d_head + products, "BDV")
         return (total + jnp.sum(weights * (nll + z_loss * log_z**2)), d_head), (nll, d_hidden)
 
     zeros = constrain(jnp.zeros((n_shards, *head_DV.shape), jnp.float32), "BDV")
     (total, d_head), (nll, d_hidden) = jax.lax.scan(step, (jnp.float32(0), zeros), _split(chunk, hidden_BLD, targets_BL, weights_BL))
-    return (total, _join(nll, L)), (_join(d_hidden, L), d_head.sum(0).astype(head_DV.dtype))
+    return (total, _join(nll, L)), (_join(d_hidden, L), sum_over_batch(d_head, "DV").astype(head_DV.dtype))
 
 
 def _backward(z_loss: float, chunk: int, saved: tuple[jax.Array, jax.Array], cotangents: tuple[jax.Array, jax.Array]) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXES = ("data", "fsdp", "tensor")
@@ -33,15 +34,20 @@ def make_mesh(data: int, fsdp: int, tensor: int, devices: list[jax.Device] | Non
     devices = jax.devices() if devices is None else devices
     if data * fsdp * tensor != len(devices):
         raise ValueError(f"mesh data={data} × fsdp={fsdp} × tensor={tensor} needs {data * fsdp * tensor} devices, found {len(devices)}")
-    return jax.make_mesh((data, fsdp, tensor), AXES, (AxisType.Auto,) * 3, devices=devices)
+    placed = mesh_utils.create_device_mesh((data, fsdp, tensor), devices, allow_split_physical_axes=True)  # a TPU's links are a torus
+    return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * 3)
 
 
 def spec(dims: str, activation: bool = False) -> PartitionSpec:
-    """The PartitionSpec of an array with these dimension letters. Raises ValueError on an unknown letter or an axis used twice."""
+    """The PartitionSpec of an array with these dimension letters. Raises ValueError on an unknown letter or an axis used twice.
+
+    A parameter of one dimension, a norm's scale, is whole on every device: to gather it would take longer than to keep it.
+    """
     unknown = [letter for letter in dims if letter not in RULES]
     if unknown:
         raise ValueError(f"dimension {unknown[0]!r} of {dims!r} is not in the sharding table; it knows {''.join(RULES)}")
-    axes = [RULES[letter][activation] for letter in dims]
+    whole = not activation and len(dims.removeprefix("R")) == 1
+    axes = [() if whole else RULES[letter][activation] for letter in dims]
     used = [axis for group in axes for axis in group]
     if len(used) != len(set(used)):
         raise ValueError(f"dimensions {dims!r} use a mesh axis twice: {axes}")
@@ -55,10 +61,36 @@ def constrain(x: jax.Array, dims: str) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, spec(dims, activation=True))
 
 
+def gathered(w: jax.Array, dims: str, dtype: Any) -> jax.Array:
+    """A parameter as products need it: of their dtype, and no longer split as the batch is.
+
+    Said outright, so that XLA gathers it once for all that use it, and in the narrower dtype.
+    """
+    return constrain(w.astype(dtype), dims)
+
+
 def batch_shards() -> int:
     """How many parts the active mesh splits a batch into; 1 where no mesh is active."""
     shape = jax.sharding.get_abstract_mesh().shape
     return math.prod(shape.get(axis, 1) for axis in RULES["B"][1])
+
+
+def sum_over_batch(x: jax.Array, dims: str) -> jax.Array:
+    """The sum of x (batch_shards(), *dims) over its first dimension, split as a parameter with these dimensions is.
+
+    Said outright as a reduce-scatter: of a sum and a constraint, XLA's TPU compiler makes an all-reduce of the whole.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return x.sum(0)
+    scattered = {axis: i for i, letter in enumerate(dims) for axis in RULES[letter][0] if axis in RULES["B"][1]}
+
+    def of_one_device(x: jax.Array) -> jax.Array:
+        x = x[0]
+        for axis, i in scattered.items():
+            x = jax.lax.psum_scatter(x, axis, scatter_dimension=i, tiled=True)
+        return jax.lax.psum(x, tuple(axis for axis in RULES["B"][1] if axis not in scattered))
+
+    return jax.shard_map(of_one_device, in_specs=spec("B" + dims, activation=True), out_specs=spec(dims))(x)
 
 
 def dims_of(path: tuple[str, ...]) -> str:

@@ -95,7 +95,8 @@ def _advance(
     segments_BS = (jnp.arange(cache[0].shape[2]) >= padding_B[:, None]).astype(jnp.int32)
     decoder = bind(graph, params)
     hidden, cache = decoder.extend(tokens_BL, segments_BL, jnp.maximum(place - padding_B[:, None], 0), cache, segments_BS, start)
-    logits = jnp.einsum("BD,DV->BV", hidden[:, -1], decoder.head_DV, preferred_element_type=jnp.float32)
+    head = decoder.head_DV.astype(hidden.dtype)
+    logits = jnp.einsum("BD,DV->BV", hidden[:, -1], head, preferred_element_type=jnp.float32)
     return choose(logits[:, :n_pieces], jax.vmap(jax.random.fold_in)(keys_B, start + L - padding_B), temperature, top_p), cache
 
 

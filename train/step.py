@@ -17,6 +17,18 @@ from varietas.train.experiment import OptimConfig
 from varietas.train.optimizer import learning_rate, make_optimizer
 
 BATCH_FIELDS = ("tokens", "segments", "positions", "languages")
+# So that what is sent is sent while products are computed (docs/scale.md shows how much). GPU: XLA would join a layer's gradients into one
+# reduce-scatter at the layer's end, when nothing is left to compute. TPU: gathers are spread over the products before them.
+COMPILER_OPTIONS = {
+    "gpu": {"xla_gpu_reduce_scatter_combine_threshold_bytes": 0, "xla_gpu_all_gather_combine_threshold_bytes": 0},
+    "tpu": {
+        "xla_enable_async_all_gather": True,
+        "xla_tpu_enable_async_collective_fusion": True,
+        "xla_tpu_enable_async_collective_fusion_fuse_all_gather": True,
+        "xla_tpu_enable_async_collective_fusion_multiple_steps": True,
+        "xla_tpu_overlap_compute_collective_tc": True,
+    },
+}
 
 
 @jax.tree_util.register_dataclass
@@ -137,5 +149,7 @@ def compile_step(step: StepFn, state: State, batch_size: int, seq_len: int, mesh
     rows = jax.ShapeDtypeStruct((batch_size, seq_len), jnp.int32, sharding=batch_sharding(mesh))
     batch = dict.fromkeys(BATCH_FIELDS, rows)
     shardings = jax.tree.map(lambda x: x.sharding, state)
+    options: Any = COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)
     with jax.set_mesh(mesh):
-        return jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated(mesh))).lower(state, batch).compile()
+        lowered = jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated(mesh))).lower(state, batch)
+        return lowered.compile(compiler_options=options)

@@ -47,7 +47,10 @@ def test_mistakes(overrides: list[str], says: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "n_devices", "result"),
     [
-        ([], 8, (1, 8, 1)),
+        ([], 8, (8, 1, 1)),
+        (["--config.model.d_model=1024"], 8, (2, 4, 1)),
+        (["--config.model.d_model=1024", "--config.mesh.tensor=4"], 8, (1, 2, 4)),
+        (["--config.model.d_model=1024", "--config.mesh.data=1"], 8, (1, 8, 1)),
         (["--config.mesh.fsdp=4"], 8, (2, 4, 1)),
         (["--config.mesh.data=2"], 8, (2, 4, 1)),
         (["--config.mesh.tensor=2", "--config.mesh.data=4"], 8, (4, 1, 2)),
@@ -56,7 +59,7 @@ def test_mistakes(overrides: list[str], says: str) -> None:
         (["--config.mesh.fsdp=3"], 8, "devices, found 8"),
         (["--config.mesh.data=3", "--config.mesh.fsdp=5"], 8, "found 8; set mesh.data=1 and mesh.fsdp=-1"),
         (["--config.mesh.fsdp=0"], 8, "mesh.fsdp=0 must be 1 or more"),
-        (["--config.train.batch_size=6"], 8, "train.batch_size=6 does not divide over data=1 × fsdp=8 devices; set train.batch_size=8"),
+        (["--config.train.batch_size=6"], 8, "train.batch_size=6 does not divide over data=8 × fsdp=1 devices; set train.batch_size=8"),
         (
             ["--config.mesh.tensor=8", "--config.model.n_kv_heads=4"],
             8,

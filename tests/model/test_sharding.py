@@ -33,7 +33,7 @@ MESHES = [(1, 8, 1), (1, 1, 8), (2, 2, 2)]
         ("RDNH", P(None, "fsdp", "tensor", None), P(None, None, "tensor", None)),
         ("RNHD", P(None, "tensor", None, "fsdp"), P(None, "tensor", None, None)),
         ("DF", P("fsdp", "tensor"), P(None, "tensor")),
-        ("RD", P(None, "fsdp"), P(None, None)),
+        ("RD", P(None, None), P(None, None)),
         ("BLD", P(None, None, "fsdp"), P(("data", "fsdp"), None, None)),
         ("BLV", P(None, None, "tensor"), P(("data", "fsdp"), None, "tensor")),
         ("", P(), P()),
@@ -139,8 +139,8 @@ def test_no_device_holds_more_than_its_share(states: dict[tuple[int, ...], State
     _, fsdp, tensor = sizes
     R, D, F, V, N, H = 2, 64, 192, 128, 8, 8
     matrices = 2 * V * D + R * (4 * D * N * H + 3 * D * F)  # each has D and one of N, K, F, V
-    scales_D, scales_H = (2 * R + 1) * D, 2 * R * H  # no tensor axis; no axis at all
-    share = matrices // (fsdp * tensor) + scales_D // fsdp + scales_H
+    scales = (2 * R + 1) * D + 2 * R * H  # whole on every device
+    share = matrices // (fsdp * tensor) + scales
     counters = 3  # step, and two of the optimizer
     held: Counter[Any] = Counter()
     for array in jax.tree.leaves(states[sizes]):

@@ -1,0 +1,35 @@
+"""Tokens to rows of the embedding, where devices hold its columns (fsdp) and its rows (tensor) in parts.
+
+Each device looks its columns up for the tokens of its whole fsdp group, then the group exchanges what was found: activations cross the
+network, never the table. XLA's partitioner, left alone, gathers the activations of all devices on meshes of more than one axis.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from varietas.model.sharding import RULES, batch_shards, spec
+
+
+def embed(table_VD: jax.Array, tokens_BL: jax.Array, dtype: Any) -> jax.Array:
+    """Rows of the table (B, L, D) of `dtype`. The gradient is summed in the table's own dtype: frequent tokens have many addends."""
+    (columns,), (rows,) = RULES["D"][0], RULES["V"][0]
+    sizes = jax.sharding.get_abstract_mesh().shape
+    if math.prod(sizes.values()) == 1 or tokens_BL.shape[0] % batch_shards():
+        return table_VD[tokens_BL].astype(dtype)
+
+    def of_one_device(table: jax.Array, tokens: jax.Array) -> jax.Array:
+        tokens = jax.lax.all_gather(tokens, columns, tiled=True)
+        if sizes[rows] == 1:
+            found = table[tokens].astype(dtype)
+        else:
+            place = tokens - jax.lax.axis_index(rows) * len(table)
+            here = (place >= 0) & (place < len(table))
+            found = jnp.where(here[..., None], table[jnp.clip(place, 0, len(table) - 1)], 0).astype(dtype)
+        found = jax.lax.all_to_all(found, columns, split_axis=0, concat_axis=2, tiled=True)
+        return jax.lax.psum(found, rows)
+
+    specs = spec("VD"), spec("BL", activation=True)
+    return jax.shard_map(of_one_device, in_specs=specs, out_specs=spec("BLD", activation=True))(table_VD, tokens_BL)

@@ -1,0 +1,251 @@
+"""Compiles the training step of configs for machines that are not there, and tables what each device holds and sends.
+
+    python tests/bench/aot.py [--config NAME …] [--machine h100 v5p v6e] [--devices 8 64 …] [--config.FIELD=VALUE …] [--out FILE.md]
+
+H100s need the extra `jax[cuda13]` (3 GB), TPUs `libtpu`; a compile takes some seconds for H100s, a minute for TPUs. The global batch stays
+the config's; where that is more rows a device than the config's own `rows`, it is worked through in parts (train.grad_accum).
+"""
+
+import argparse
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+os.environ["JAX_PLATFORMS"] = "cpu"  # tracing happens here, compiling for elsewhere
+os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # else the plugin refuses to load without a driver
+os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # warnings are counted
+
+from jax.experimental import topologies
+from ml_collections import ConfigDict
+from program import KINDS, Collective, collectives
+
+from varietas.launch.settings import load_config, resolve_mesh
+from varietas.model.config import ModelConfig
+from varietas.model.flops import train_flops_per_token
+from varietas.model.sharding import make_mesh
+from varietas.train.experiment import OptimConfig
+from varietas.train.memory import state_bytes
+from varietas.train.step import abstract_state, compile_step, make_step
+
+N_LANGUAGES = 40
+ROWS = {"eurollm_1p7b": 8, "eurollm_9b": 8}  # of a batch that a device takes at once
+H100 = """
+gpu_device_info {
+  threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152 shared_memory_per_core: 233472
+  threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  memory_bandwidth: 3352320000000 l2_cache_size: 52428800 clock_rate_ghz: 1.98 device_memory_size: 84978434048
+  shared_memory_per_block_optin: 232448 cuda_compute_capability { major: 9 minor: 0 }
+  registers_per_core_limit: 65536 registers_per_block_limit: 65536
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 10 }
+device_description_str: "NVIDIA H100 80GB HBM3"
+"""
+HEAD = """# What a step holds and sends at scale
+
+By `make bench-aot`, which compiles the training step of each config for machines that are not there: figures of XLA's compilers, none was
+run. Of one device and one step: TFLOP by formula; GiB held, of state and at most; GiB sent (in how many exchanges); the part of those
+bytes that is hidden, under way while products are computed; and the partitioner's warnings of "involuntary full rematerialization".
+(!): more than the device has. What a TPU gathers in the course of a product is a permute here.
+
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`memory`: bytes of a device; `nodes_of`: devices of a node; `shapes`: of its interconnect, by number of devices."""
+
+    memory: int
+    nodes_of: int = 4
+    shapes: tuple[str, ...] = ()
+
+
+MACHINES = {
+    "h100": Machine(80 * 2**30),
+    "v5p": Machine(95 * 2**30, shapes=("2x2x2", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16")),
+    "v6e": Machine(32 * 2**30, shapes=("2x4", "4x8", "8x8", "8x16", "16x16")),
+}
+DEVICES = {"h100": (8, 64, 256, 1024), "v5p": (8, 64, 1024), "v6e": (8, 64, 256)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A step as compiled; bytes are those of one device."""
+
+    config: str
+    machine: str
+    mesh: tuple[int, int, int]
+    batch: int
+    parts: int
+    seconds: float
+    state: int
+    peak: int
+    warnings: int
+    flops: float
+    collectives: list[Collective]
+
+
+def devices_of(machine: str, n: int) -> list[Any]:
+    """n devices of a machine as the compilers see them. Raises ValueError if it has no such number."""
+    known = MACHINES[machine]
+    if machine == "h100":
+        per_node = math.gcd(n, known.nodes_of)
+        shape = {"topology_name": "H100", "target_config": H100, "topology": f"1x{n // per_node}x{per_node}"}
+        return list(topologies.get_topology_desc(platform="cuda", **shape).devices)
+    sizes = {math.prod(map(int, shape.split("x"))): shape for shape in known.shapes}
+    if n not in sizes:
+        raise ValueError(f"--devices {n}: a {machine} is compiled for {', '.join(map(str, sizes))} devices")
+    return list(topologies.get_topology_desc(platform="tpu", topology_name=f"{machine}:{sizes[n]}").devices)
+
+
+def plan(name: str, machine: str, n: int, config: ConfigDict) -> Plan:
+    """Compiles the step of a config for n devices. Raises ValueError if the config does not fit them."""
+    with stderr():
+        devices = devices_of(machine, n)
+    data, fsdp, tensor = resolve_mesh(config, n)
+    rows = config.train.batch_size // (data * fsdp)
+    few = ROWS.get(name, rows)
+    parts = max(config.train.grad_accum, next(k for k in range(1, rows + 1) if rows % k == 0 and rows // k <= few))
+    mesh = make_mesh(data, fsdp, tensor, devices)
+    model, optim = ModelConfig(**config.model), OptimConfig(**config.optim)
+    if machine == "h100" and model.attention == "auto" and model.dtype == "bfloat16":
+        model = replace(model, attention="cudnn")  # as auto means there
+    state = abstract_state(model, optim, mesh)
+    step = make_step(model, optim, config.train.steps, N_LANGUAGES, parts)
+    begun = time.perf_counter()
+    with stderr() as read:
+        compiled = compile_step(step, state, config.train.batch_size, config.data.seq_len, mesh)
+        warnings = read().count("Involuntary full rematerialization")
+    memory: Any = compiled.memory_analysis()
+    return Plan(
+        name,
+        machine,
+        (data, fsdp, tensor),
+        config.train.batch_size,
+        parts,
+        time.perf_counter() - begun,
+        state_bytes(state),
+        memory.peak_memory_in_bytes,
+        warnings,
+        train_flops_per_token(model, config.data.seq_len) * config.train.batch_size * config.data.seq_len / n,
+        collectives(compiled.as_text()),
+    )
+
+
+@contextmanager
+def stderr() -> Iterator[Any]:
+    """Gives a function that reads what was written to the process's standard error, by C++ too; the compilers' notes end there."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile("w+") as file:
+        os.dup2(file.fileno(), 2)
+
+        def read() -> str:
+            file.seek(0)
+            return file.read()
+
+        try:
+            yield read
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def describe(p: Plan) -> str:
+    """A plan in full: what is held, and every kind of array that is sent."""
+    data, fsdp, tensor = p.mesh
+    rows = p.batch // (data * fsdp * p.parts)
+    lines = [
+        f"{p.config} on {math.prod(p.mesh)} {p.machine}, mesh data {data} × fsdp {fsdp} × tensor {tensor}",
+        f"batch of {p.batch} rows in {p.parts} parts, {rows} rows a device at once",
+        f"a device holds {p.state / 2**30:.2f} GiB of state, {p.peak / 2**30:.2f} GiB at most",
+        f"involuntary full rematerializations: {p.warnings}",
+        "",
+        f"{'MiB sent':>10} {'times':>6} {'hidden':>16}  what",
+    ]
+    groups: dict[tuple[str, str, int], list[Collective]] = {}
+    for one in p.collectives:
+        groups.setdefault((one.kind, one.arrays, one.group), []).append(one)
+    table = []
+    for (kind, arrays, group), members in groups.items():
+        mebibytes, hidden = sent(members) / 2**20, sent([one for one in members if one.overlapped]) / 2**20
+        table.append((mebibytes, sum(one.times for one in members), hidden, f"{kind} among {group}: {arrays}"))
+    for mebibytes, times, hidden, what in sorted(table, key=lambda line: (-line[0], line[3])):
+        lines.append(f"{mebibytes:10,.1f} {times:6} {hidden:16,.1f}  {what}")
+    return "\n".join(lines) + "\n"
+
+
+def sent(found: Sequence[Collective]) -> float:
+    """Bytes that a device sends in a step."""
+    return sum(one.bytes * one.times for one in found)
+
+
+HEADINGS = (
+    "config",
+    "devices",
+    "data × fsdp × tensor",
+    "rows × parts",
+    "TFLOP",
+    "state",
+    "peak",
+    *KINDS,
+    "sent",
+    "behind products",
+    "warnings",
+)
+
+
+def row(p: Plan) -> list[str]:
+    data, fsdp, tensor = p.mesh
+    total = sent(p.collectives)
+    full = " (!)" if p.peak > MACHINES[p.machine].memory else ""
+    kinds = {kind: [one for one in p.collectives if one.kind == kind] for kind in KINDS}
+    return [
+        p.config, f"{math.prod(p.mesh)} {p.machine}", f"{data} × {fsdp} × {tensor}", f"{p.batch // (data * fsdp * p.parts)} × {p.parts}",
+        f"{p.flops / 1e12:,.0f}", f"{p.state / 2**30:.2f}", f"{p.peak / 2**30:.1f}{full}",
+        *(f"{sent(of) / 2**30:.2f} ({sum(one.times for one in of)})" if of else "" for of in kinds.values()),
+        f"{total / 2**30:.2f}", f"{100 * sent([c for c in p.collectives if c.overlapped]) / max(1, total):.0f} %", str(p.warnings),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", nargs="+", default=["tiny", "demo", *ROWS], metavar="NAME")
+    parser.add_argument("--machine", nargs="+", choices=MACHINES, default=list(MACHINES))
+    parser.add_argument("--devices", nargs="+", type=int, help="default: 8 to 1,024, as far as the batch has a row for each")
+    parser.add_argument("--out", type=Path, help="write the table there as well")
+    parser.add_argument("--full", action="store_true", help="print each plan in full")
+    args, fields = parser.parse_known_args()
+    rows = []
+    for name in args.config:
+        config = load_config(name, fields)
+        for machine in args.machine:
+            for n in args.devices or [n for n in DEVICES[machine] if n <= config.train.batch_size]:
+                with config.unlocked():
+                    batch, config.train.batch_size = config.train.batch_size, config.train.batch_size // n * n or n
+                try:
+                    p = plan(name, machine, n, config)
+                except (ValueError, RuntimeError) as error:
+                    sys.exit(f"{name} on {n} {machine}: {' '.join(str(error).split())[:500]}")
+                with config.unlocked():
+                    config.train.batch_size = batch
+                rows.append(row(p))
+                print(describe(p) if args.full else f"{'  '.join(rows[-1])}  compiled in {p.seconds:.0f} s", flush=True)
+    lines = [HEADINGS, ["---"] * len(HEADINGS), *rows]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    if args.out:
+        args.out.write_text(HEAD + table + "\n", "utf-8")
+        print(f"written to {args.out}")
+
+
+if __name__ == "__main__":
+    main()
