@@ -1,7 +1,7 @@
 """Causal attention within segments: grouped queries, rotary positions, optional QK-norm, an optional key-value cache.
 
-Token i sees token j if j <= i and both are of one segment, so packed documents never see each other. On CPU and TPU each
-block of queries multiplies only the keys before it and skips the masked half; on NVIDIA GPUs cuDNN's flash kernel is used.
+Token i sees token j if j <= i and both are of one segment, so packed documents never see each other. Computed block by block
+(blockwise.py), or by cuDNN's flash kernel on NVIDIA GPUs.
 """
 
 import math
@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from varietas.model.blockwise import attend_blockwise
 from varietas.model.config import ModelConfig
 from varietas.model.norm import RMSNorm
 from varietas.model.product import product
 from varietas.model.sharding import constrain
 
-N_BLOCKS = 8  # of queries: 1/2 + 1/(2 * N_BLOCKS) of the full product is computed
-SMALLEST_BLOCK = 64
+CUDNN_LONGEST = 8192  # tokens of a row; its mask grows with their square
 
 Cache = tuple[jax.Array, jax.Array]  # keys, values: each (B, S, K, H); (R, B, S, K, H) for a stack of layers
 
@@ -85,17 +85,20 @@ def attend(
 ) -> jax.Array:
     """softmax(q kᵀ / √H) v over the keys that each query may see; query i stands at place `offset + i` of the keys.
 
-    implementation: "blocks", "cudnn", or "auto" for the faster of the two where the program runs. Keys behind the last query
-    are left out only where `offset` is a plain int.
+    implementation: "blocks", "cudnn", or "auto" for the faster of the two where the program runs. Both need an `offset` of 0, a
+    plain int; at another, all scores are computed at once, which suits the few tokens that follow a prompt.
     """
-    H = q_BLNH.shape[-1]
-    whole_rows = isinstance(offset, int) and q_BLNH.shape[1] == k_BSKH.shape[1]
+    L, H = q_BLNH.shape[1], q_BLNH.shape[-1]
+    if not (isinstance(offset, int) and offset == 0):
+        return _attend_at(q_BLNH, k_BSKH, v_BSKH, segments_BL, segments_BS, offset)
+    k_BLKH, v_BLKH, key_segments_BL = k_BSKH[:, :L], v_BSKH[:, :L], segments_BS[:, :L]
     if implementation == "auto":
-        implementation = "cudnn" if q_BLNH.dtype == jnp.bfloat16 and H % 8 == 0 and H <= 128 and on_nvidia() else "blocks"
-    if implementation == "cudnn" and whole_rows:
-        same_BLS = segments_BL[:, :, None] == segments_BS[:, None, :]
-        return jax.nn.dot_product_attention(q_BLNH, k_BSKH, v_BSKH, mask=same_BLS[:, None], is_causal=True, implementation="cudnn")
-    return _attend_in_blocks(q_BLNH, k_BSKH, v_BSKH, segments_BL, segments_BS, offset)
+        suits = q_BLNH.dtype == jnp.bfloat16 and H % 8 == 0 and H <= 128 and L <= CUDNN_LONGEST
+        implementation = "cudnn" if suits and on_nvidia() else "blocks"
+    if implementation == "blocks":
+        return attend_blockwise(q_BLNH, k_BLKH, v_BLKH, segments_BL, key_segments_BL)
+    same_BLL = segments_BL[:, :, None] == key_segments_BL[:, None, :]
+    return jax.nn.dot_product_attention(q_BLNH, k_BLKH, v_BLKH, mask=same_BLL[:, None], is_causal=True, implementation="cudnn")
 
 
 def on_nvidia() -> bool:
@@ -103,24 +106,13 @@ def on_nvidia() -> bool:
     return jax.default_backend() == "gpu" and "nvidia" in jax.devices()[0].device_kind.lower()
 
 
-def _attend_in_blocks(
+def _attend_at(
     q_BLNH: jax.Array, k_BSKH: jax.Array, v_BSKH: jax.Array, segments_BL: jax.Array, segments_BS: jax.Array, offset: jax.Array | int
 ) -> jax.Array:
     B, L, N, H = q_BLNH.shape
     S, K = k_BSKH.shape[1:3]
-    # Heads lead in memory: each head's products are then contiguous, which XLA's CPU backend needs to be fast.
-    q_BKGLH = jnp.transpose(q_BLNH.reshape(B, L, K, N // K, H), (0, 2, 3, 1, 4))
-    k_BKSH, v_BKSH = jnp.transpose(k_BSKH, (0, 2, 1, 3)), jnp.transpose(v_BSKH, (0, 2, 1, 3))
-    from_start = isinstance(offset, int)
-    size = max(SMALLEST_BLOCK, -(-L // N_BLOCKS)) if from_start else L
-    out = []
-    for begin in range(0, L, size):
-        end = min(begin + size, L)
-        seen = min(offset + end, S) if from_start else S  # keys that some query of this block may see
-        place = offset + jnp.arange(begin, end)
-        mask_BLS = (place[:, None] >= jnp.arange(seen)) & (segments_BL[:, begin:end, None] == segments_BS[:, None, :seen])
-        scores = jnp.einsum("BKGLH,BKSH->BKGLS", q_BKGLH[..., begin:end, :], k_BKSH[:, :, :seen], preferred_element_type=jnp.float32)
-        weights = jax.nn.softmax(jnp.where(mask_BLS[:, None, None], scores * H**-0.5, -1e30), axis=-1).astype(v_BKSH.dtype)
-        out.append(jnp.einsum("BKGLS,BKSH->BKGLH", weights, v_BKSH[:, :, :seen]))
-    mixed = jnp.concatenate(out, axis=3) if len(out) > 1 else out[0]
-    return jnp.transpose(mixed, (0, 3, 1, 2, 4)).reshape(B, L, N, H)
+    q_BLKGH = q_BLNH.reshape(B, L, K, N // K, H)
+    seen_BLS = (offset + jnp.arange(L)[:, None] >= jnp.arange(S)) & (segments_BL[:, :, None] == segments_BS[:, None, :])
+    scores = jnp.einsum("BLKGH,BSKH->BKGLS", q_BLKGH, k_BSKH, preferred_element_type=jnp.float32) * H**-0.5
+    weights = jax.nn.softmax(jnp.where(seen_BLS[:, None, None], scores, -1e30), axis=-1).astype(v_BSKH.dtype)
+    return jnp.einsum("BKGLS,BSKH->BLKGH", weights, v_BSKH).reshape(B, L, N, H)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from varietas.launch.settings import load_config
+from varietas.model import blockwise
 from varietas.model.attention import attend
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Params, bind, empty_cache, graph_and_shapes
@@ -60,6 +61,33 @@ def test_gradients_are_those_of_the_plain_masked_softmax() -> None:
     ours = gradient(lambda q, k, v: attend(q, k, v, segments, segments, implementation="blocks"))
     for found, expected in zip(ours, gradient(lambda q, k, v: naive(jnp, q, k, v, segments)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=6e-6)  # both float32, entries up to 6: 2e-6 was seen
+
+
+def test_keys_taken_in_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v, segments = inputs(200, 4, 2)
+    weight = np.random.default_rng(0).standard_normal(q.shape).astype(np.float32)
+
+    def value_and_gradients() -> Any:
+        def scalar(*qkv: jax.Array) -> jax.Array:
+            return jnp.sum(weight * attend(*qkv, segments, segments, implementation="blocks"))
+
+        return jax.jit(jax.value_and_grad(scalar, argnums=(0, 1, 2)))(q, k, v)
+
+    whole = value_and_gradients()
+    monkeypatch.setattr(blockwise, "KEYS_AT_ONCE", 48)  # 64, 128, 192 and 200 keys in 2, 3, 4 and 5 chunks, the last ones padded
+    for found, expected in zip(jax.tree.leaves(value_and_gradients()), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=6e-6)
+
+
+def test_memory_grows_with_the_length_and_not_its_square() -> None:
+    def gradient(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array) -> Any:
+        return jax.grad(lambda *qkv: jnp.sum(attend(*qkv, segments, segments, implementation="blocks") ** 2), argnums=(0, 1, 2))(q, k, v)
+
+    def working_bytes(length: int) -> int:
+        x = jax.ShapeDtypeStruct((1, length, 2, 16), jnp.float32)
+        return jax.jit(gradient).lower(x, x, x, jax.ShapeDtypeStruct((1, length), jnp.int32)).compile().memory_analysis().temp_size_in_bytes
+
+    assert working_bytes(32_768) < 2.2 * working_bytes(16_384)
 
 
 @pytest.fixture(scope="module")
