@@ -54,7 +54,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.model.dtype = "float32"  # of activations and products: float32 or bfloat16; parameters are float32
     c.model.remat = "none"  # what the backward pass recomputes: none, dots (all but products with weights), full
     c.model.attention = "auto"  # auto, blocks, or cudnn (NVIDIA GPUs)
-    c.model.loss_chunk = 128  # positions of each row whose logits are held at once
+    c.model.loss_chunk = 256  # positions of each row whose logits are held at once
 
     c.optim = ConfigDict()
     c.optim.peak_lr = 3e-3  # highest learning rate

@@ -18,6 +18,8 @@ from typing import Any
 
 from rich.console import Console
 
+from varietas.launch import backend
+
 Verb = Callable[[argparse.Namespace, Console], int]
 INTERRUPTED = 3  # exit status of a run that a signal stopped: run the same command again
 
@@ -378,6 +380,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if rest and args.verb not in (prepare, mixture, train):  # these have a config
             raise ValueError(_unknown(rest[0], args.sub))
+        if argv is None and args.verb in (train, evaluate, generate):
+            backend.on_huge_pages()
         return args.verb(args, console)
     except KeyboardInterrupt:
         return 130

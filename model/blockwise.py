@@ -42,14 +42,21 @@ def _forward(
 def _mix(q_BKMH: jax.Array, segments_BL: jax.Array, begin: int, keys: Arrays) -> tuple[jax.Array, jax.Array]:
     """What a block of queries mixes from the values (B, K, M, H), and the log of its softmax's denominator (B, K, M, 1); float32."""
 
-    def absorb(carry: Arrays, chunk: Arrays) -> tuple[Arrays, None]:
-        top, total, mixed = carry
+    def absorb(before: Arrays | None, chunk: Arrays) -> tuple[Arrays, None]:
         k, v, segments, places = chunk
         scores = _scores(q_BKMH, k, segments_BL, segments, begin, places)
-        new_top = jnp.maximum(top, scores.max(-1, keepdims=True))
-        weights, shrink = jnp.exp(scores - new_top), jnp.exp(top - new_top)
-        added = jnp.einsum("BKMS,BKSH->BKMH", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
-        return (new_top, total * shrink + weights.sum(-1, keepdims=True), mixed * shrink + added), None
+        top = scores.max(-1, keepdims=True)
+        if before is not None:
+            top = jnp.maximum(top, before[0])
+        weights = jnp.exp(scores - top)
+        total, mixed = (
+            weights.sum(-1, keepdims=True),
+            jnp.einsum("BKMS,BKSH->BKMH", weights.astype(v.dtype), v, preferred_element_type=jnp.float32),
+        )
+        if before is not None:
+            shrink = jnp.exp(before[0] - top)
+            total, mixed = total + before[1] * shrink, mixed + before[2] * shrink
+        return (top, total, mixed), None
 
     nothing = jnp.zeros((*q_BKMH.shape[:3], 1), jnp.float32)
     start = nothing + MASKED, nothing, jnp.zeros(q_BKMH.shape, jnp.float32)
@@ -84,15 +91,15 @@ def _gradients(
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """Of a block of queries, and its part in those of the keys and values before its end; float32. `inner`: d · what was mixed."""
 
-    def step(d_q_BKMH: jax.Array, chunk: Arrays) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def step(before: jax.Array | None, chunk: Arrays) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         k, v, segments, places = chunk
         weights = jnp.exp(_scores(q_BKMH, k, segments_BL, segments, begin, places) - log_total_BKM1)
         d_weights = jnp.einsum("BKMH,BKSH->BKMS", d_BKMH, v, preferred_element_type=jnp.float32)
         d_scores = (weights * (d_weights - inner_BKM1) * q_BKMH.shape[-1] ** -0.5).astype(k.dtype)
-        d_q_BKMH += jnp.einsum("BKMS,BKSH->BKMH", d_scores, k, preferred_element_type=jnp.float32)
+        d_q_BKMH = jnp.einsum("BKMS,BKSH->BKMH", d_scores, k, preferred_element_type=jnp.float32)
         d_k = jnp.einsum("BKMS,BKMH->BKSH", d_scores, q_BKMH, preferred_element_type=jnp.float32)
         d_v = jnp.einsum("BKMS,BKMH->BKSH", weights.astype(v.dtype), d_BKMH, preferred_element_type=jnp.float32)
-        return d_q_BKMH, (d_k, d_v)
+        return d_q_BKMH if before is None else before + d_q_BKMH, (d_k, d_v)
 
     return _over_keys(step, jnp.zeros(q_BKMH.shape, jnp.float32), begin + segments_BL.shape[1], keys)
 
@@ -123,7 +130,7 @@ def _over_keys(step: Any, carry: Any, end: int, keys: Arrays) -> tuple[Any, Any]
     k_BKLH, v_BKLH, segments_BL = keys
     n = math.ceil(end / KEYS_AT_ONCE)
     if n == 1:
-        return step(carry, (k_BKLH[:, :, :end], v_BKLH[:, :, :end], segments_BL[:, :end], jnp.arange(end)))
+        return step(None, (k_BKLH[:, :, :end], v_BKLH[:, :, :end], segments_BL[:, :end], jnp.arange(end)))
     size = math.ceil(end / n)
 
     def split(x: jax.Array, axis: int) -> jax.Array:

@@ -3,6 +3,7 @@
 A contender is a function of the config that returns a function: run n steps, return the seconds that each took.
 """
 
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
+
+from varietas.launch.backend import HUGE_PAGES
 
 Steps = Callable[[int], list[float]]
 
@@ -131,6 +134,9 @@ def start(name: str, config: ConfigDict) -> Contender:
     ours, theirs = get_context("spawn").Pipe()
     process = get_context("spawn").Process(target=_serve, args=(name, config, theirs), daemon=True)
     begun = time.perf_counter()
+    os.environ.pop("GLIBC_TUNABLES", None)
+    if name == "varietas":
+        os.environ["GLIBC_TUNABLES"] = HUGE_PAGES  # as the command line gives it to itself
     process.start()
     theirs.close()
     ours.recv()

@@ -81,7 +81,7 @@ def test_another_config_is_refused_and_an_allowed_change_is_said(run: Path, tmp_
     longer = varietas(
         "train", *TINY[:2], "--run", tmp_path / "copy", "--config.train.steps=14", "--config.mesh.fsdp=4", "--cpu_devices", "8"
     )
-    assert "train.steps: 12 -> 14" in longer.stdout and "mesh.data: 1 -> 2" in longer.stdout
+    assert "train.steps: 12 -> 14" in longer.stdout and "mesh.fsdp: 1 -> 4" in longer.stdout
     assert steps_recorded(tmp_path / "copy") == list(range(14))
 
 
@@ -181,3 +181,15 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(run: Path, tmp_path: Pa
         return [{key: value for key, value in record.items() if key not in ("tokens_per_second", "mfu")} for record in records]
 
     assert without_time(killed) == without_time(run)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+def test_a_program_starts_again_on_huge_pages_once_and_with_its_arguments(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\nfrom varietas.launch.backend import on_huge_pages\nprint('begun', flush=True)\non_huge_pages()\n"
+        "print(os.environ['GLIBC_TUNABLES'], sys.argv[1:])\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    out = subprocess.run([sys.executable, script, "a b", "--c"], env=environment, capture_output=True, text=True)
+    assert out.stdout.splitlines() == ["begun", "begun", "glibc.malloc.hugetlb=1 ['a b', '--c']"], out.stderr
