@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN ?= runs/demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types wheel clean
+.PHONY: demo test lint types bench bench-gpu bench-aot wheel clean
 
 demo: .venv/demo
 	@echo "1 of 3: training; stop it whenever you like, make demo goes on from there"
@@ -14,7 +14,7 @@ demo: .venv/demo
 	@echo "3 of 3: generating text and writing the report"
 	$(BIN)/varietas report --run $(RUN)
 
-test: .venv/test
+test: .venv/test .venv/aot/tpu
 	$(BIN)/python -m pytest
 
 lint: .venv/test
@@ -23,6 +23,15 @@ lint: .venv/test
 
 types: .venv/test
 	$(BIN)/mypy
+
+bench: .venv/bench
+	$(BIN)/python tests/bench/run.py
+
+bench-gpu:
+	$(PYTHON) tests/bench/gpu.py
+
+bench-aot: .venv/test .venv/aot/tpu .venv/aot/cuda
+	$(BIN)/python tests/bench/aot.py --out docs/scale.md
 
 wheel: .venv/test
 	$(BIN)/python -m build --wheel --outdir dist .
@@ -42,6 +51,20 @@ wheel: .venv/test
 	@echo "installing what the tests need into .venv: about two minutes"
 	@$(PIP) --editable '.[data,demo,dev,parity,ray,slurm,tfds]'
 	@touch $@ .venv/demo
+
+.venv/bench: .venv/test
+	@$(PIP) --editable '.[bench]'
+	@touch $@
+
+# Compilers for machines that are not here, apart from what jax would load in every run.
+.venv/aot/tpu: constraints.txt .venv/made
+	@$(PIP) --upgrade --no-deps --target .venv/aot libtpu
+	@touch $@
+
+.venv/aot/cuda: constraints.txt .venv/made
+	@echo "installing NVIDIA's compilers into .venv/aot: 3 GB"
+	@$(PIP) --upgrade --target .venv/aot 'jax-cuda13-plugin[with-cuda]'
+	@touch $@
 
 clean:
 	rm -rf .venv build dist *.egg-info

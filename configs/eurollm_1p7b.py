@@ -4,7 +4,8 @@
 
 MareNostrum 5, 16 nodes of 4 H100. 4 T tokens are 1.0 M steps: at 40 % of peak about 30 days (by formula: 11.7 GFLOP a token).
 Several nodes need the launcher for Slurm that is still to come: today one process is one run.
-Not run by us at this scale: the shape is checked against the published one, the speed is an estimate.
+Not run by us at this scale: the shape is checked against the published one, the speed is an estimate; docs/scale.md has what its
+compiled step holds and sends.
 """
 
 from ml_collections import ConfigDict
@@ -34,6 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
         c.optim.decay_fraction = 0.1
         c.train.steps = 1_000_000
         c.train.batch_size = 1024
+        c.train.grad_accum = 2  # 8 rows at once on each of 64 devices: 37 of 80 GiB, and room to send behind products (docs/scale.md)
         c.checkpoint.every = 1000
         c.eval.every = 5000
     return c

@@ -22,4 +22,5 @@ def get_config(arg: str = "") -> ConfigDict:
         c.model.remat = "full"
         c.train.steps = 334_000
         c.train.batch_size = 3200
+        c.train.grad_accum = 1  # 8 rows on each of 400 devices
     return c

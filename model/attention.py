@@ -18,7 +18,7 @@ from varietas.model.sharding import constrain
 
 CUDNN_LONGEST = 8192  # tokens of a row; its mask grows with their square
 
-Cache = tuple[jax.Array, jax.Array]  # keys, values: each (B, S, K, H); (R, B, S, K, H) for a stack of layers
+Cache = tuple[jax.Array, jax.Array]  # keys, values of a layer: each (B, S, K, H)
 
 
 class Attention(nnx.Module):

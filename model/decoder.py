@@ -4,7 +4,7 @@ One set of weights per kind of part, stacked over layers (R, …) and scanned, s
 Parts are exchanged by handing in another class; parameters are nested dicts of arrays wherever they leave this module.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -80,11 +80,11 @@ class Decoder(nnx.Module):
         tokens_BL: jax.Array,
         segments_BL: jax.Array,
         positions_BL: jax.Array,
-        cache: Cache,
+        cache: list[Cache],
         segments_BS: jax.Array,
         offset: jax.Array | int,
-    ) -> tuple[jax.Array, Cache]:
-        """Hidden states of tokens that follow `offset` others in the cache (each (R, B, S, K, H)), and the cache with them added.
+    ) -> tuple[jax.Array, list[Cache]]:
+        """Hidden states of tokens that follow `offset` others in the cache of each layer, and the caches with them added.
 
         segments_BS says which places of the cache may be seen, the new tokens' own included.
         """
@@ -95,7 +95,7 @@ class Decoder(nnx.Module):
         tokens_BL: jax.Array,
         segments_BL: jax.Array,
         positions_BL: jax.Array,
-        cache: Cache | None,
+        cache: list[Cache] | None,
         segments_BS: jax.Array,
         offset: jax.Array | int,
     ) -> tuple[jax.Array, Any]:
@@ -110,17 +110,16 @@ class Decoder(nnx.Module):
         if not written_out:
             body = jax.checkpoint(body, policy=REMAT[cfg.remat], prevent_cse=False)
         x_BLD = constrain(embed(self.embedding_VD[...], tokens_BL, cfg.dtype), "BLD")
-        x_BLD, cache = (in_turn if written_out else jax.lax.scan)(body, x_BLD, (layers, cache))
-        return self.final_norm(x_BLD), cache
-
-
-def in_turn(body: Callable[..., Any], x: Any, stacked: Any) -> tuple[Any, Any]:
-    """jax.lax.scan, written out layer by layer: XLA's CPU backend runs it a tenth faster."""
-    out = []
-    for layer in unstack(stacked, len(jax.tree.leaves(stacked)[0])):
-        x, kept = body(x, layer)
-        out.append(kept)
-    return x, stack(out)
+        if written_out:  # XLA's CPU backend runs it a tenth faster
+            kept = []
+            caches: Sequence[Cache | None] = cache or [None] * cfg.n_layers
+            for weights, layer_cache in zip(unstack(layers, cfg.n_layers), caches, strict=True):
+                x_BLD, layer_cache = body(x_BLD, (weights, layer_cache))
+                kept.append(layer_cache)
+        else:
+            x_BLD, stacked = jax.lax.scan(body, x_BLD, (layers, stack(cache) if cache else None))
+            kept = unstack(stacked, cfg.n_layers) if cache else []
+        return self.final_norm(x_BLD), kept
 
 
 def stack(layers: list[Any]) -> Any:
@@ -158,7 +157,7 @@ def bind(graph: Any, params: Params) -> Decoder:
     return nnx.merge(graph, nnx.State(params))
 
 
-def empty_cache(cfg: ModelConfig, batch: int, length: int) -> Cache:
-    """A key-value cache for `length` tokens: two zero arrays (R, B, S, K, H) of the compute dtype."""
-    shape = (cfg.n_layers, batch, length, cfg.n_kv_heads, cfg.head_dim)
-    return jnp.zeros(shape, cfg.dtype), jnp.zeros(shape, cfg.dtype)
+def empty_cache(cfg: ModelConfig, batch: int, length: int) -> list[Cache]:
+    """A key-value cache for `length` tokens: of each layer two zero arrays (B, S, K, H) of the compute dtype."""
+    shape = (batch, length, cfg.n_kv_heads, cfg.head_dim)
+    return [(jnp.zeros(shape, cfg.dtype), jnp.zeros(shape, cfg.dtype)) for _ in range(cfg.n_layers)]

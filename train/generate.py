@@ -59,7 +59,7 @@ def generate(
     padding = jnp.array([length - len(prompt) for prompt in prompts], jnp.int32)
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(len(prompts)))
 
-    def advance(cache: Cache, tokens_BL: jax.Array, offset: int) -> tuple[jax.Array, Cache]:
+    def advance(cache: list[Cache], tokens_BL: jax.Array, offset: int) -> tuple[jax.Array, list[Cache]]:
         with jax.set_mesh(mesh):  # not around the loop: a generator would leave it set for its caller
             return _advance(graph, params, cache, tokens_BL, padding, keys, jnp.int32(offset), temperature, top_p, n_pieces)
 
@@ -78,7 +78,7 @@ def generate(
 def _advance(
     graph: Any,
     params: Params,
-    cache: Cache,
+    cache: list[Cache],
     tokens_BL: jax.Array,
     padding_B: jax.Array,
     keys_B: jax.Array,
@@ -86,13 +86,13 @@ def _advance(
     temperature: float,
     top_p: float,
     n_pieces: int | None,
-) -> tuple[jax.Array, Cache]:
+) -> tuple[jax.Array, list[Cache]]:
     """The token of each row that follows these, which are written to the cache at `offset`, and the cache."""
     L = tokens_BL.shape[1]
     start = offset if L == 1 else 0  # the prompts come first; a plain 0 lets attention leave out the keys that come later
     place = start + jnp.arange(L)
     segments_BL = (place >= padding_B[:, None]).astype(jnp.int32)
-    segments_BS = (jnp.arange(cache[0].shape[2]) >= padding_B[:, None]).astype(jnp.int32)
+    segments_BS = (jnp.arange(cache[0][0].shape[1]) >= padding_B[:, None]).astype(jnp.int32)
     decoder = bind(graph, params)
     hidden, cache = decoder.extend(tokens_BL, segments_BL, jnp.maximum(place - padding_B[:, None], 0), cache, segments_BS, start)
     head = decoder.head_DV.astype(hidden.dtype)

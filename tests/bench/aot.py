@@ -2,8 +2,9 @@
 
     python tests/bench/aot.py [--config NAME …] [--machine h100 v5p v6e] [--devices 8 64 …] [--config.FIELD=VALUE …] [--out FILE.md]
 
-H100s need the extra `jax[cuda13]` (3 GB), TPUs `libtpu`; a compile takes some seconds for H100s, a minute for TPUs. The global batch stays
-the config's; where that is more rows a device than the config's own `rows`, it is worked through in parts (train.grad_accum).
+The compilers lie in .venv/aot, where `make .venv/aot/tpu` and `make .venv/aot/cuda` (3 GB) put them, and not beside jax, which would load
+them in every run. A compile takes seconds for H100s, a minute for TPUs. The global batch stays the config's, and is worked through in as
+many parts (train.grad_accum) as leave a device ROWS at once.
 """
 
 import argparse
@@ -22,6 +23,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"  # tracing happens here, compiling for elsew
 os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # else the plugin refuses to load without a driver
 os.environ["TPU_SKIP_MDS_QUERY"] = "1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # warnings are counted
+sys.path.append(str(Path(__file__).parents[2] / ".venv" / "aot"))
 
 from jax.experimental import topologies
 from ml_collections import ConfigDict
@@ -114,7 +116,7 @@ def plan(name: str, machine: str, n: int, config: ConfigDict) -> Plan:
     data, fsdp, tensor = resolve_mesh(config, n)
     rows = config.train.batch_size // (data * fsdp)
     few = ROWS.get(name, rows)
-    parts = max(config.train.grad_accum, next(k for k in range(1, rows + 1) if rows % k == 0 and rows // k <= few))
+    parts = next(k for k in range(1, rows + 1) if rows % k == 0 and rows // k <= few)
     mesh = make_mesh(data, fsdp, tensor, devices)
     model, optim = ModelConfig(**config.model), OptimConfig(**config.optim)
     if machine == "h100" and model.attention == "auto" and model.dtype == "bfloat16":

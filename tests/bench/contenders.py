@@ -44,6 +44,34 @@ def varietas(config: ConfigDict) -> Steps:
     return steps
 
 
+def bare_step(config: ConfigDict) -> Steps:
+    """The compiled step alone, on the mesh that the command line would choose, the same batch each time."""
+    import jax
+    import numpy as np
+
+    from varietas.launch import backend
+    from varietas.launch.settings import cpu_devices, resolve_mesh
+    from varietas.model.config import ModelConfig
+    from varietas.model.sharding import batch_sharding, make_mesh
+    from varietas.train.experiment import OptimConfig
+    from varietas.train.step import BATCH_FIELDS, abstract_state, compile_step, init_state, make_step
+
+    mesh = make_mesh(*resolve_mesh(config, backend.start(cpu_devices(config, os.cpu_count() or 1))))
+    model, optim, t, seq_len = ModelConfig(**config.model), OptimConfig(**config.optim), config.train, config.data.seq_len
+    step = compile_step(make_step(model, optim, t.steps, 40, t.grad_accum), abstract_state(model, optim, mesh), t.batch_size, seq_len, mesh)
+    state = init_state(model, optim, mesh, 0)
+    tokens = np.random.default_rng(0).integers(1, 40, (t.batch_size, seq_len), np.int32)
+    batch = {name: jax.device_put(tokens if name == "tokens" else np.ones_like(tokens), batch_sharding(mesh)) for name in BATCH_FIELDS}
+
+    def one() -> None:
+        nonlocal state
+        state, metrics = step(state, batch)
+        jax.block_until_ready(metrics)
+
+    one()
+    return lambda n: _timed(one, n)
+
+
 def plain_jax(config: ConfigDict) -> Steps:
     """One jitted function over one device, as in a textbook: see textbook.py."""
     from jax import block_until_ready
@@ -63,22 +91,11 @@ def plain_jax(config: ConfigDict) -> Steps:
 def torch_eager(config: ConfigDict, compiled: bool = False) -> Steps:
     """transformers' LlamaForCausalLM with torch's AdamW, clipping included."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
     torch.manual_seed(0)
     m, o = config.model, config.optim
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=m.vocab_size,
-            hidden_size=m.d_model,
-            intermediate_size=m.d_ff,
-            num_hidden_layers=m.n_layers,
-            num_attention_heads=m.n_heads,
-            num_key_value_heads=m.n_kv_heads,
-            max_position_embeddings=m.max_seq_len,
-            tie_word_embeddings=m.tied_embeddings,
-        )
-    )
+    model = LlamaForCausalLM(llama_config(m))
     optimizer = torch.optim.AdamW(model.parameters(), o.peak_lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay)
     forward = torch.compile(model) if compiled else model
     tokens = torch.randint(0, m.vocab_size, (config.train.batch_size, config.data.seq_len))
@@ -94,12 +111,34 @@ def torch_eager(config: ConfigDict, compiled: bool = False) -> Steps:
     return lambda n: _timed(one, n)
 
 
+def llama_config(m: ConfigDict) -> Any:
+    """transformers' name for a model's shape."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=m.vocab_size,
+        hidden_size=m.d_model,
+        intermediate_size=m.d_ff,
+        num_hidden_layers=m.n_layers,
+        num_attention_heads=m.n_heads,
+        num_key_value_heads=m.n_kv_heads,
+        max_position_embeddings=m.max_seq_len,
+        tie_word_embeddings=m.tied_embeddings,
+    )
+
+
 def torch_compile(config: ConfigDict) -> Steps:
     """The same through torch.compile."""
     return torch_eager(config, compiled=True)
 
 
-CONTENDERS = {"varietas": varietas, "plain_jax": plain_jax, "torch_eager": torch_eager, "torch_compile": torch_compile}
+CONTENDERS = {
+    "varietas": varietas,
+    "bare_step": bare_step,
+    "plain_jax": plain_jax,
+    "torch_eager": torch_eager,
+    "torch_compile": torch_compile,
+}
 
 
 def _timed(one: Callable[[], None], n: int) -> list[float]:
@@ -135,7 +174,7 @@ def start(name: str, config: ConfigDict) -> Contender:
     process = get_context("spawn").Process(target=_serve, args=(name, config, theirs), daemon=True)
     begun = time.perf_counter()
     os.environ.pop("GLIBC_TUNABLES", None)
-    if name == "varietas":
+    if name in ("varietas", "bare_step"):
         os.environ["GLIBC_TUNABLES"] = HUGE_PAGES  # as the command line gives it to itself
     process.start()
     theirs.close()

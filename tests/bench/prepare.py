@@ -1,34 +1,47 @@
 """How fast `prepare` is beside SentencePiece's own bare encoding of the same text, in the same run.
 
-    python tests/bench/prepare.py 'texts/*.jsonl.zst' --tokenizer euro.model [--rounds 3]
+    python tests/bench/prepare.py [--input 'texts/*.jsonl.zst' --tokenizer euro.model] [--rounds 3]
 
-Prints MB of text a second, medians of the rounds, which alternate: the bare encoder (one thread), prepare without and with cleaning by one
-worker and by two.
+MB of text a second, medians of the rounds, which alternate: the bare encoder (one thread), prepare without and with cleaning by one worker
+and by two. Without --input: texts put together from the embedded corpus's sentences, 8,192 pieces.
 """
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import sentencepiece as spm
+from figures import arguments, documents, write
 
 from varietas.data.clean import Cleaning
+from varietas.data.default import default_corpus
 from varietas.data.documents import Document
 from varietas.data.engine import local
 from varietas.data.prepare import prepare
 from varietas.data.read import expand, read
 from varietas.launch.settings import load_config
 
+MADE = 8_000  # texts, where none are given
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", nargs="+")
-    parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = arguments(__doc__, rounds=3)
+    parser.add_argument("--input", nargs="+", default=[])
+    parser.add_argument("--tokenizer", type=Path, default=default_corpus(8192) / "tokenizer.model")
     args = parser.parse_args()
-    files = expand(args.input)
+    with tempfile.TemporaryDirectory() as folder:
+        if not args.input:
+            records = [json.dumps({"text": text, "lang": language}, ensure_ascii=False) for language, text in documents(MADE)]
+            for part in range(2):  # one a worker
+                (Path(folder) / f"{part}.jsonl").write_text("\n".join(records[part::2]) + "\n", "utf-8")
+        compare(args.input or [f"{folder}/*.jsonl"], args)
+
+
+def compare(patterns: list[str], args: argparse.Namespace) -> None:
+    files = expand(patterns)
     texts = [record.text for file in files for record in read(file) if isinstance(record, Document)]
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
     processor = spm.SentencePieceProcessor(model_file=str(args.tokenizer))
@@ -55,11 +68,17 @@ def main() -> None:
             begun = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - begun)
-    alone = statistics.median(seconds["SentencePiece alone"])
-    print(f"{megabytes:.1f} MB of text in {len(texts):,} documents, {len(files)} files")
-    for name, found in seconds.items():
-        median = statistics.median(found)
-        print(f"{name:36} {megabytes / median:6.1f} MB/s  {alone / median:5.2f} × SentencePiece alone")
+    medians = {name: statistics.median(found) for name, found in seconds.items()}
+    alone = medians["SentencePiece alone"]
+    lines = [f"{megabytes:.1f} MB of text in {len(texts):,} documents, {len(files)} files"]
+    for name, median in medians.items():
+        lines.append(f"{name:34} {megabytes / median:6.1f} MB/s {alone / median:6.2f} × SentencePiece alone")
+    ratios = {
+        "prepare_vs_sentencepiece": alone / medians["prepare"],
+        "prepare_cleaning_vs_sentencepiece": alone / medians["prepare, all cleaning"],
+        "prepare_2_workers_vs_1": medians["prepare"] / medians["prepare, 2 workers"],
+    }
+    write(args.json, ratios, lines)
 
 
 if __name__ == "__main__":

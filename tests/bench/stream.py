@@ -6,7 +6,6 @@
 10 billion, to plan a block, and how much memory that takes.
 """
 
-import argparse
 import resource
 import tempfile
 import time
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from figures import arguments, write
 
 from varietas.data.mixture import Mixture, Phase
 from varietas.data.stream import BLOCK_ROWS, Stream
@@ -42,9 +42,10 @@ class Lengths:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, rounds=1)
     parser.add_argument("--documents", type=int, default=100_000_000)
-    n_documents = parser.parse_args().documents
+    args = parser.parse_args()
+    n_documents = args.documents
     shares = 1 / np.arange(1, 41)
     with tempfile.TemporaryDirectory() as folder:
         for k, share in enumerate(shares / shares.sum()):
@@ -53,23 +54,24 @@ def main() -> None:
             (Path(folder) / f"l{k:02d}_Latn.u32").write_bytes(lengths.tobytes())
         corpus = Lengths(Path(folder))
         tokens = sum(map(corpus.tokens, corpus.languages))
-        print(f"{n_documents:,} documents, {tokens:,} tokens; before: {_memory()}")
+        lines = [f"{n_documents:,} documents, {tokens:,} tokens; before: {_memory()}"]
         phase = Phase("late", tokens // 2, tokens // 10, Mixture(alpha=1.0))
         begun = time.perf_counter()
         stream = Stream(corpus, Mixture(alpha=0.3, phases=(phase,)), SEQ_LEN, 0)  # type: ignore[arg-type]
         next(stream.documents(0, 8))
-        print(f"first rows after {time.perf_counter() - begun:.2f} s")
+        first = time.perf_counter() - begun
         begun = time.perf_counter()
         next(stream.documents(10**10, 10**10 + 8))
-        print(f"row 10,000,000,000 after {time.perf_counter() - begun:.2f} s")
+        far = time.perf_counter() - begun
         begun = time.perf_counter()
         for b in range(1, BLOCKS + 1):
             next(stream.documents(b * BLOCK_ROWS, b * BLOCK_ROWS + 8))
-        seconds = (time.perf_counter() - begun) / BLOCKS
-        print(
-            f"a block of {BLOCK_ROWS * SEQ_LEN:,} tokens in {seconds:.3f} s: {BLOCK_ROWS * SEQ_LEN / seconds / 1e6:,.0f} M tokens/s planned"
-        )
-        print(f"after: {_memory()}")
+        block = (time.perf_counter() - begun) / BLOCKS
+    lines += [
+        f"first rows after {first:.2f} s, row 10,000,000,000 after {far:.2f} s; after: {_memory()}",
+        f"a block of {BLOCK_ROWS * SEQ_LEN:,} tokens in {block:.3f} s: {BLOCK_ROWS * SEQ_LEN / block / 1e6:,.0f} M tokens/s planned",
+    ]
+    write(args.json, {"stream_first_rows_seconds": first, "plan_block_seconds": block}, lines)
 
 
 def _memory() -> str:

@@ -1,23 +1,22 @@
-"""Training steps of the same model, by turns: the whole of `varietas train`, plain jax, transformers with torch eager and torch.compile.
+"""Training steps of the same model, by turns: the whole of `varietas train`, its compiled step alone, plain jax, transformers with torch
+eager and torch.compile.
 
-python tests/bench/train.py [--rounds 5] [--steps 20] [--config.model.d_model=384 …]
+    python tests/bench/train.py [--rounds 5] [--steps 20] [--config.model.d_model=384 …]
 """
 
-import argparse
 import statistics
 from pathlib import Path
 
 from contenders import CONTENDERS, start
+from figures import arguments, write
 
 from varietas.launch.settings import load_config
 
 
-def measure(rounds: int, steps: int, fields: list[str], names: list[str]) -> dict[str, float]:
-    """Median seconds of a step of each contender."""
+def measure(rounds: int, steps: int, fields: list[str], names: list[str]) -> tuple[dict[str, float], list[str]]:
+    """Median seconds of a step of each contender, and lines that tell them."""
     config = load_config(str(Path(__file__).with_name("config.py")), fields)
     contenders = {name: start(name, config) for name in names}
-    for name, contender in contenders.items():
-        print(f"{name:16} ready after {contender.ready_seconds:6.1f} s", flush=True)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         for name, contender in contenders.items():
@@ -26,19 +25,25 @@ def measure(rounds: int, steps: int, fields: list[str], names: list[str]) -> dic
         contender.end()
     medians = {name: statistics.median(found) for name, found in seconds.items()}
     tokens = config.train.batch_size * config.data.seq_len
-    for name, median in medians.items():
-        ratio = median / medians[names[0]]
-        print(f"{name:16} {1e3 * median:8.1f} ms a step {tokens / median:10,.0f} tokens/s  {names[0]} is {ratio:5.2f} × as fast")
-    return medians
+    lines = [
+        f"{name:14} {1e3 * median:8.1f} ms a step (fastest {1e3 * min(seconds[name]):.1f}) {tokens / median:10,.0f} tokens/s, "
+        f"ready after {contenders[name].ready_seconds:.0f} s"
+        for name, median in medians.items()
+    ]
+    return medians, lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--only", nargs="+", default=list(CONTENDERS))
+    parser = arguments(__doc__, rounds=5)
+    parser.add_argument("--steps", type=int, default=20, help="of each turn")
+    parser.add_argument("--only", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
     args, fields = parser.parse_known_args()
-    measure(args.rounds, args.steps, fields, args.only)
+    medians, lines = measure(args.rounds, args.steps, fields, args.only)
+    ours = medians.get("varietas", float("nan"))
+    ratios = {f"train_vs_{name}": median / ours for name, median in medians.items() if name not in ("varietas", "bare_step")}
+    if "bare_step" in medians:
+        ratios["loop_overhead"] = ours / medians["bare_step"] - 1
+    write(args.json, ratios, lines)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,127 @@
+"""What a checkpoint of about 1 GB costs: how long it holds up the training, how long it takes in all, to restore, and in memory.
+
+    python tests/bench/checkpoint.py [--rounds 3]
+
+Beside it, in the same run: the disk's own speed (one file, fsync) and safetensors with the same arrays.
+"""
+
+import os
+import resource
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from figures import arguments, write
+from safetensors.numpy import load_file, save_file
+
+from varietas.launch.settings import load_config
+from varietas.model.config import ModelConfig
+from varietas.model.sharding import make_mesh
+from varietas.train.checkpoint import Checkpoints
+from varietas.train.experiment import OptimConfig
+from varietas.train.step import State, abstract_state, init_state
+
+INTERVAL = 60.0  # seconds between checkpoints
+SHAPE = ["--config.model.d_model=640", "--config.model.d_ff=2048", "--config.model.n_layers=12", "--config.model.vocab_size=16384"]
+
+
+def resident() -> int:
+    """Bytes of this process in memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+class Peak:
+    """The most memory above what was held before, while a block runs; looked at every 5 ms."""
+
+    def __enter__(self) -> "Peak":
+        self.before = self.most = resident()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._end.wait(0.005):
+            self.most = max(self.most, resident())
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self.bytes = self.most - self.before
+
+
+def timed(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def restored(checkpoints: Checkpoints, abstract: State) -> None:
+    found = checkpoints.restore(0, abstract.params, abstract.optimizer)
+    jax.block_until_ready((found.params, found.optimizer))
+
+
+def main() -> None:
+    args = arguments(__doc__, rounds=3).parse_args()
+    jax.config.update("jax_num_cpu_devices", 2)
+    config = load_config("base", SHAPE)
+    model, optim, mesh = ModelConfig(**config.model), OptimConfig(**config.optim), make_mesh(1, 2, 1)
+    state, abstract = init_state(model, optim, mesh, 0), abstract_state(model, optim, mesh)
+    arrays = {str(k): np.asarray(x) for k, x in enumerate(jax.tree.leaves((state.params, state.optimizer)))}
+    size = sum(x.nbytes for x in arrays.values())
+    seconds: dict[str, list[float]] = {}
+    memory: dict[str, list[int]] = {"save": [], "restore": []}
+
+    def note(what: str, value: float) -> None:
+        seconds.setdefault(what, []).append(value)
+
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DISK")) as folder:
+        blob = np.concatenate([x.ravel().view(np.uint8) for x in arrays.values()])
+
+        def write_plain() -> None:
+            with open(f"{folder}/plain", "wb") as file:
+                file.write(blob.data)
+                file.flush()
+                os.fsync(file.fileno())
+
+        for n in range(args.rounds):
+            note("disk write", timed(write_plain))
+            note("disk read", timed(lambda: np.fromfile(f"{folder}/plain", np.uint8)))
+            note("safetensors write", timed(lambda: save_file(arrays, f"{folder}/s.safetensors")))
+            note("safetensors read", timed(lambda: load_file(f"{folder}/s.safetensors")))
+            checkpoints = Checkpoints(Path(folder) / f"run{n}")
+            with Peak() as peak:
+                begun = time.perf_counter()
+                checkpoints.save(state, {})
+                note("blocked", time.perf_counter() - begun)
+                checkpoints.wait()
+                note("write", time.perf_counter() - begun)
+            memory["save"].append(peak.bytes)
+            with Peak() as peak:
+                note("restore", timed(partial(restored, checkpoints, abstract)))
+            memory["restore"].append(peak.bytes)
+            checkpoints.close()
+    median = {what: statistics.median(values) for what, values in seconds.items()}
+    lines = [f"{size / 1e9:.2f} GB of parameters and optimiser, two virtual devices"]
+    lines += [f"{what:18} {value:6.2f} s {size / value / 1e9:6.2f} GB/s" for what, value in median.items()]
+    of_size = {what: statistics.median(found) / size for what, found in memory.items()}
+    lines.append("memory above the state: " + ", ".join(f"{what} {part:.2f} × its size" for what, part in of_size.items()))
+    ratios = {
+        "checkpoint_stall": median["blocked"] / INTERVAL,
+        "checkpoint_write_vs_disk": median["disk write"] / median["write"],
+        "checkpoint_write_vs_safetensors": median["safetensors write"] / median["write"],
+        "checkpoint_restore_vs_safetensors": median["safetensors read"] / median["restore"],
+        "checkpoint_save_memory": of_size["save"],
+        "checkpoint_restore_memory": of_size["restore"],
+    }
+    write(args.json, ratios, lines)
+
+
+if __name__ == "__main__":
+    main()

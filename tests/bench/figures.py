@@ -1,0 +1,39 @@
+"""What every benchmark has in common: its flags, text to work on, and a JSON file of what it found."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from varietas.data.default import training_documents
+
+
+def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"how often each is timed, by turns (default: {rounds})")
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    return parser
+
+
+def write(file: Path | None, ratios: dict[str, float], lines: list[str]) -> None:
+    """Prints the lines; keeps both for run.py."""
+    print("\n".join(lines))
+    if file:
+        file.write_text(json.dumps({"ratios": ratios, "lines": lines}), "utf-8")
+
+
+def documents(n: int, median_chars: int = 2500) -> list[tuple[str, str]]:
+    """(language, text): the embedded corpus's sentences, joined to texts of log-normal lengths as the web has them."""
+    rng, sentences = np.random.default_rng(0), training_documents()
+    by_language: dict[str, list[str]] = {}
+    for document in sentences:
+        by_language.setdefault(document.lang, []).append(document.text)
+    out, languages = [], list(by_language)
+    for k in range(n):
+        language = languages[k % len(languages)]
+        length, text = rng.lognormal(np.log(median_chars), 1.0), ""
+        while len(text) < length:
+            text += by_language[language][rng.integers(len(by_language[language]))] + " "
+        out.append((language, text))
+    return out

@@ -1,0 +1,122 @@
+"""Rows a second of the input pipeline, beside a bare memory map without packing and a Grain pipeline written the usual way.
+
+    python tests/bench/rows.py [--documents 20000] [--seq_len 1024] [--rounds 5]
+
+The usual way: random reads of single documents in a global shuffle, Grain's own packing iterator. All give batches of 16 rows.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grain
+import numpy as np
+from figures import arguments, documents, write
+
+from varietas.data import tokenizer
+from varietas.data.corpus import Corpus, shard_path
+from varietas.data.default import default_corpus
+from varietas.data.documents import Document
+from varietas.data.loader import batches
+from varietas.data.mixture import Mixture
+from varietas.data.prepare import prepare_documents
+from varietas.data.stream import Stream
+
+BATCH = 16
+STEP_SECONDS = 0.05  # of a pretended step, to see whether it waits for data
+
+
+def ours(stream: Stream, workers: int) -> Iterator[Any]:
+    return batches(stream, BATCH, 0, 10**9, workers=workers)
+
+
+def memmap(tokens: np.ndarray, seq_len: int) -> Iterator[Any]:
+    """Windows of one long file at random places, as small training scripts read them."""
+    rng = np.random.default_rng(0)
+    while True:
+        begins = rng.integers(0, len(tokens) - seq_len, BATCH)
+        yield {"tokens": np.stack([tokens[begin : begin + seq_len] for begin in begins]).astype(np.int32)}
+
+
+def usual_grain(corpus: Corpus, seq_len: int) -> Iterator[Any]:
+    files = [str(shard_path(corpus.path, code, 0)) for code in corpus.languages]
+    cut = grain.MapDataset.source(grain.sources.ArrayRecordDataSource(files)).shuffle(seed=0).repeat()
+    texts = cut.map(lambda record: {"tokens": np.frombuffer(record, np.uint16)[:seq_len].astype(np.int32)})
+    ahead = texts.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=16))
+    packed = grain.experimental.FirstFitPackIterDataset(ahead, length_struct={"tokens": seq_len}, num_packing_bins=BATCH)
+    return iter(packed.batch(BATCH))
+
+
+def speed(make: Callable[[], Iterator[Any]], seconds: float) -> float:
+    """Rows a second, begun and warmed up before."""
+    rows = make()
+    next(rows), next(rows)
+    begun, n = time.perf_counter(), 0
+    while time.perf_counter() - begun < seconds:
+        next(rows)
+        n += BATCH
+    elapsed = time.perf_counter() - begun
+    if hasattr(rows, "close"):
+        rows.close()
+    return n / elapsed
+
+
+def wait(rows: Iterator[Any], steps: int = 40) -> float:
+    """Seconds a step waits for its batch, at the median, where the step itself takes STEP_SECONDS."""
+    found = []
+    next(rows)
+    for _ in range(steps):
+        time.sleep(STEP_SECONDS)
+        begun = time.perf_counter()
+        next(rows)
+        found.append(time.perf_counter() - begun)
+    return statistics.median(found)
+
+
+def main() -> None:
+    parser = arguments(__doc__, rounds=5)
+    parser.add_argument("--documents", type=int, default=20_000)
+    parser.add_argument("--seq_len", type=int, default=1024)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each timing")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path, pieces = Path(folder) / "corpus", tokenizer.load(default_corpus(8192) / "tokenizer.model")
+        texts = [Document(text=text, lang=language, id=str(k)) for k, (language, text) in enumerate(documents(args.documents))]
+        prepare_documents(texts, pieces.serialized_model_proto(), path)
+        corpus = Corpus(path)
+        counts = map(corpus.documents, corpus.languages)
+        every = [text for i, n in enumerate(counts) for text in corpus.read(np.full(n, i), np.arange(n))]
+        np.concatenate(every).astype("<u2").tofile(Path(folder) / "flat.u16")
+        tokens = np.memmap(Path(folder) / "flat.u16", "<u2", "r")
+        stream = Stream(corpus, Mixture(alpha=0.5), args.seq_len, 0)
+        ways: dict[str, Callable[[], Iterator[Any]]] = {
+            "varietas": lambda: ours(stream, 0),
+            "varietas, 1 worker": lambda: ours(stream, 1),
+            "varietas, 2 workers": lambda: ours(stream, 2),
+            "bare memory map": lambda: memmap(tokens, args.seq_len),
+            "usual Grain": lambda: usual_grain(corpus, args.seq_len),
+        }
+        found: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(args.rounds):
+            for name, make in ways.items():
+                found[name].append(speed(make, args.seconds))
+        waited = wait(ours(stream, 0))
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    lines = [f"{args.documents:,} documents, {len(tokens):,} tokens, rows of {args.seq_len}"]
+    for name, median in medians.items():
+        lines.append(f"{name:20} {median:10,.0f} rows/s {median * args.seq_len / 1e6:8.1f} M tokens/s")
+    lines.append(f"a step of {1e3 * STEP_SECONDS:.0f} ms waits {1e3 * waited:.2f} ms for its batch")
+    ratios = {
+        "rows_vs_memmap": medians["varietas"] / medians["bare memory map"],
+        "rows_vs_usual_grain": medians["varietas"] / medians["usual Grain"],
+        "rows_2_workers_vs_memmap": medians["varietas, 2 workers"] / medians["bare memory map"],
+        "data_wait_of_step": waited / STEP_SECONDS,
+    }
+    write(args.json, ratios, lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Runs all benchmarks one after the other and writes docs/benchmarks.md and docs/benchmarks.json.
+
+    python tests/bench/run.py [--rounds N] [--only train rows …]
+
+About half an hour on two cores, which should have nothing else to do. Each benchmark alternates ours and what it is compared with.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+DOCS = HERE.parents[1] / "docs"
+PARTS = {  # file: (heading, goals)
+    "train": (
+        "A training step",
+        {"train_vs_torch_compile": "1.0 or more", "train_vs_torch_eager": "1.15 or more", "loop_overhead": "below 0.01"},
+    ),
+    "rows": ("Rows", {"rows_vs_memmap": "0.65 or more", "rows_vs_usual_grain": "10 or more", "data_wait_of_step": "0"}),
+    "prepare": ("Preparing text", {"prepare_vs_sentencepiece": "0.8 or more"}),
+    "stream": ("A corpus of 100 million documents", {}),
+    "checkpoint": ("A checkpoint of 1 GB", {"checkpoint_stall": "below 0.01 of a minute"}),
+    "start": ("Start", {"help_seconds": "below 0.5"}),
+    "generation": ("Generation", {}),
+}
+LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "sentencepiece", "torch", "transformers", "safetensors")
+
+
+def machine() -> str:
+    """CPU, cores, memory, and what the CPU's vectors are, since names say little in virtual machines."""
+    facts = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines() if ":" in line)
+    named = {name.strip(): value.strip() for name, value in facts.items()}
+    vectors = next((name for name in ("avx512f", "avx2") if name in named.get("flags", "").split()), "no AVX2")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{named.get('model name', platform.machine())}, {vectors}, {os.cpu_count()} cores, {memory:.0f} GiB"
+
+
+def run(name: str, rounds: int | None) -> dict[str, Any]:
+    """Runs one benchmark in a process of its own and returns what it found. Exits with its error if it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder) / "found.json"
+        command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(found), *([f"--rounds={rounds}"] if rounds else [])]
+        if subprocess.run(command).returncode:
+            sys.exit(f"{name}.py failed; docs/benchmarks.md is left as it was")
+        return json.loads(found.read_text("utf-8"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, help="instead of each benchmark's own number")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="run these; the others' figures stay as they are")
+    args = parser.parse_args()
+    file = DOCS / "benchmarks.json"
+    record = json.loads(file.read_text("utf-8")) if args.only and file.exists() else {"parts": {}}
+    about = {"date": str(date.today()), "machine": machine(), "versions": {name: version(name) for name in LIBRARIES}}
+    for name in args.only or PARTS:
+        print(f"== {PARTS[name][0]}", flush=True)
+        record["parts"][name] = {**run(name, args.rounds), **about}
+    record["ratios"] = {name: round(value, 4) for part in record["parts"].values() for name, value in part["ratios"].items()}
+    record |= about
+    for path, text in ((file, json.dumps(record, indent=1) + "\n"), (DOCS / "benchmarks.md", page(record))):
+        new = path.with_suffix(".new")
+        new.write_text(text, "utf-8")
+        new.replace(path)
+    print("docs/benchmarks.md and docs/benchmarks.json are written")
+
+
+def page(record: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    lines = ["# Benchmarks", "", f"By `make bench` on {record['date']}: {record['machine']}; {versions}."]
+    lines += ["Medians of rounds in which ours and what it is compared with take turns. A ratio above 1 says that we are faster."]
+    for name, (heading, goals) in PARTS.items():
+        if name not in record["parts"]:
+            continue
+        part = record["parts"][name]
+        other = "" if part["date"] == record["date"] else f" ({part['date']})"
+        lines += ["", f"## {heading}{other}", "", "```", *part["lines"], "```", "", "| figure | found | goal |", "|---|---|---|"]
+        lines += [f"| `{figure}` | {value:.3f} | {goals.get(figure, '')} |" for figure, value in part["ratios"].items()]
+    gpu = DOCS / "benchmarks-gpu.json"
+    if gpu.exists():
+        found = json.loads(gpu.read_text("utf-8"))
+        lines += ["", f"## On a GPU ({found['date']})", "", f"{found['what']}, {found['device']}, jax {found['jax']}.", ""]
+        lines += [f"- {name}: " + ", ".join(f"{key} {value}" for key, value in values.items()) for name, values in found["found"].items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""What compiled steps hold and send is frozen: XLA's TPU compiler is asked for programs of machines that are not there.
+
+A file of tests/train/programs is the output of the command that the test prints. Write it anew when a change means to send or hold
+something else, or with another libtpu; its difference is then to be read like code.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", sorted(PROGRAMS.glob("*.txt")), ids=lambda file: file.stem)
+def test_a_step_holds_and_sends_what_it_did(file: Path) -> None:
+    if not (REPO / ".venv" / "aot" / "libtpu").exists():
+        pytest.skip("make .venv/aot/tpu installs the compiler")
+    config, machine, devices = file.stem.rsplit("-", 2)
+    command = ["tests/bench/aot.py", "--config", config, "--machine", machine, "--devices", devices, "--full"]
+    out = subprocess.run([sys.executable, *command], cwd=REPO, env=dict(os.environ), capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr[-2000:]
+    assert out.stdout == file.read_text("utf-8"), f"if this is meant: python {' '.join(command)} > {file.relative_to(REPO)}"
+
+
+def test_there_are_programs_to_compare_with() -> None:
+    assert {file.stem for file in PROGRAMS.glob("*.txt")} == {"demo-v5p-8", "eurollm_1p7b-v5p-64", "eurollm_9b-v5p-64"}
