@@ -143,6 +143,8 @@ def _over_keys(step: Any, carry: Any, end: int, keys: Arrays) -> tuple[Any, Any]
         return x.reshape(*x.shape[:2], n * size, *x.shape[4:])[:, :, :end]
 
     places = jnp.arange(n * size).reshape(n, size)  # so that what was padded lies behind all queries
+    # Tied to the keys, which change from layer to layer: jax would else compute the masks of all chunks before the layers, and keep them.
+    k_BKLH, segments_BL, places = jax.lax.optimization_barrier((k_BKLH, segments_BL, places))
     carry, out = jax.lax.scan(step, carry, (split(k_BKLH, 2), split(v_BKLH, 2), split(segments_BL, 1), places))
     return carry, jax.tree.map(join, out)
 

@@ -232,8 +232,10 @@ def main() -> None:
         config = load_config(name, fields)
         for machine in args.machine:
             for n in args.devices or [n for n in DEVICES[machine] if n <= config.train.batch_size]:
+                shards, batch = max(1, n // config.mesh.tensor), config.train.batch_size
                 with config.unlocked():
-                    batch, config.train.batch_size = config.train.batch_size, config.train.batch_size // n * n or n
+                    config.train.batch_size = batch // shards * shards or shards
+                    config.train.grad_accum = 1  # ours to choose
                 try:
                     p = plan(name, machine, n, config)
                 except (ValueError, RuntimeError) as error:
