@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from varietas.data.clean import BANDS, RULES, Cleaning, fences
 from varietas.data.files import write_atomically
@@ -60,6 +58,9 @@ def _near(files: Sequence[Path], stays: np.ndarray) -> np.ndarray:
         left.append(order[same])
         right.append(order[same + 1])
     edges = np.concatenate(left), np.concatenate(right)
+    from scipy.sparse import coo_array  # here: training imports this module too, and scipy takes a fifth of a second
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(edges[0]), bool), edges), shape=(len(stays), len(stays)))
     _, component = connected_components(graph, directed=False)
     _, first = np.unique(component, return_index=True)

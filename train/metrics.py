@@ -6,6 +6,7 @@ metrics.jsonl holds every step exactly once, also after a crash: on a restart th
 import json
 import math
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,16 @@ import jax
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
 
 from varietas.data.corpus import Corpus
 from varietas.data.sources import Sources
+
+# tensorboardX imports torch wherever it is installed, and needs it for nothing of ours: two seconds of each start.
+torch = sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
+from tensorboardX import SummaryWriter  # noqa: E402
+
+if torch is None:
+    del sys.modules["torch"]
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 
