@@ -58,7 +58,8 @@ wheel: .venv/test
 
 # Compilers for machines that are not here, apart from what jax would load in every run.
 .venv/aot/tpu: constraints.txt .venv/made
-	@$(PIP) --upgrade --no-deps --target .venv/aot libtpu
+	@mkdir -p .venv/aot
+	@$(PIP) --upgrade --no-deps --target .venv/aot libtpu || echo "no TPU compiler for this machine: its tests are left out"
 	@touch $@
 
 .venv/aot/cuda: constraints.txt .venv/made

@@ -22,6 +22,7 @@ from typing import Any
 os.environ["JAX_PLATFORMS"] = "cpu"  # tracing happens here, compiling for elsewhere
 os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # else the plugin refuses to load without a driver
 os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # nobody holds a TPU: several of us may compile at once
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # warnings are counted
 sys.path.append(str(Path(__file__).parents[2] / ".venv" / "aot"))
 
@@ -243,12 +244,16 @@ def main() -> None:
                 with config.unlocked():
                     config.train.batch_size = batch
                 rows.append(row(p))
+                if args.out:
+                    write(args.out, rows)  # after each: all of them take a quarter of an hour
                 print(describe(p) if args.full else f"{'  '.join(rows[-1])}  compiled in {p.seconds:.0f} s", flush=True)
+
+
+def write(file: Path, rows: list[list[str]]) -> None:
     lines = [HEADINGS, ["---"] * len(HEADINGS), *rows]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    if args.out:
-        args.out.write_text(HEAD + table + "\n", "utf-8")
-        print(f"written to {args.out}")
+    new = file.with_suffix(".new")
+    new.write_text(HEAD + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n", "utf-8")
+    new.replace(file)
 
 
 if __name__ == "__main__":
