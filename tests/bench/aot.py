@@ -110,13 +110,12 @@ def devices_of(machine: str, n: int) -> list[Any]:
     return list(topologies.get_topology_desc(platform="tpu", topology_name=f"{machine}:{sizes[n]}").devices)
 
 
-def plan(name: str, machine: str, n: int, config: ConfigDict) -> Plan:
-    """Compiles the step of a config for n devices. Raises ValueError if the config does not fit them."""
+def plan(name: str, machine: str, n: int, config: ConfigDict, few: int) -> Plan:
+    """Compiles the step of a config for n devices that take `few` rows at once. Raises ValueError if the config does not fit them."""
     with stderr():
         devices = devices_of(machine, n)
     data, fsdp, tensor = resolve_mesh(config, n)
     rows = config.train.batch_size // (data * fsdp)
-    few = ROWS.get(name, rows)
     parts = next(k for k in range(1, rows + 1) if rows % k == 0 and rows // k <= few)
     mesh = make_mesh(data, fsdp, tensor, devices)
     model, optim = ModelConfig(**config.model), OptimConfig(**config.optim)
@@ -142,6 +141,18 @@ def plan(name: str, machine: str, n: int, config: ConfigDict) -> Plan:
         train_flops_per_token(model, config.data.seq_len) * config.train.batch_size * config.data.seq_len / n,
         collectives(compiled.as_text()),
     )
+
+
+def fitting(name: str, machine: str, n: int, config: ConfigDict) -> Plan:
+    """The plan with ROWS at once, or half as many, and so on, where XLA finds the devices too small."""
+    few = ROWS.get(name, config.train.batch_size)
+    while True:
+        try:
+            return plan(name, machine, n, config, few)
+        except RuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) or few == 1:
+                raise
+            few //= 2
 
 
 @contextmanager
@@ -238,7 +249,7 @@ def main() -> None:
                     config.train.batch_size = batch // shards * shards or shards
                     config.train.grad_accum = 1  # ours to choose
                 try:
-                    p = plan(name, machine, n, config)
+                    p = fitting(name, machine, n, config)
                 except (ValueError, RuntimeError) as error:
                     sys.exit(f"{name} on {n} {machine}: {' '.join(str(error).split())[:500]}")
                 with config.unlocked():
