@@ -213,7 +213,7 @@ HEADINGS = (
     "peak",
     *KINDS,
     "sent",
-    "behind products",
+    "hidden",
     "warnings",
 )
 
