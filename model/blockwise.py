@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from varietas.model.chunks import join, split
+
 N_BLOCKS = 8  # of queries: 1/2 + 1/(2 * N_BLOCKS) of the full product is computed
 SMALLEST_BLOCK = 64
 KEYS_AT_ONCE = 2048
@@ -126,27 +128,20 @@ def _scores(
 
 
 def _over_keys(step: Any, carry: Any, end: int, keys: Arrays) -> tuple[Any, Any]:
-    """jax.lax.scan of `step` over chunks of the keys before `end`: keys, values, segments, places. Outputs are joined along the keys."""
-    k_BKLH, v_BKLH, segments_BL = keys
+    """jax.lax.scan of `step` over chunks of the keys before `end`: keys, values, segments, places. Outputs are joined along the keys.
+
+    Where one chunk is enough there is nothing to carry: `step` gets None.
+    """
+    k_BKSH, v_BKSH, segments_BS = keys[0][:, :, :end], keys[1][:, :, :end], keys[2][:, :end]
     n = math.ceil(end / KEYS_AT_ONCE)
     if n == 1:
-        return step(None, (k_BKLH[:, :, :end], v_BKLH[:, :, :end], segments_BL[:, :end], jnp.arange(end)))
+        return step(None, (k_BKSH, v_BKSH, segments_BS, jnp.arange(end)))
     size = math.ceil(end / n)
-
-    def split(x: jax.Array, axis: int) -> jax.Array:
-        x = jax.lax.slice_in_dim(x, 0, end, axis=axis)
-        x = jnp.pad(x, [(0, n * size - end if i == axis else 0) for i in range(x.ndim)])
-        return jnp.moveaxis(x.reshape(*x.shape[:axis], n, size, *x.shape[axis + 1 :]), axis, 0)
-
-    def join(x: jax.Array) -> jax.Array:
-        x = jnp.moveaxis(x, 0, 2)
-        return x.reshape(*x.shape[:2], n * size, *x.shape[4:])[:, :, :end]
-
     places = jnp.arange(n * size).reshape(n, size)  # so that what was padded lies behind all queries
     # Tied to the keys, which change from layer to layer: jax would else compute the masks of all chunks before the layers, and keep them.
-    k_BKLH, segments_BL, places = jax.lax.optimization_barrier((k_BKLH, segments_BL, places))
-    carry, out = jax.lax.scan(step, carry, (split(k_BKLH, 2), split(v_BKLH, 2), split(segments_BL, 1), places))
-    return carry, jax.tree.map(join, out)
+    k_BKSH, segments_BS, places = jax.lax.optimization_barrier((k_BKSH, segments_BS, places))
+    carry, out = jax.lax.scan(step, carry, (split(k_BKSH, size, 2), split(v_BKSH, size, 2), split(segments_BS, size, 1), places))
+    return carry, jax.tree.map(lambda x: join(x, end, axis=2), out)
 
 
 def _by_key_head(x_BLNH: jax.Array, group: int) -> jax.Array:

@@ -17,7 +17,7 @@ def embed(table_VD: jax.Array, tokens_BL: jax.Array, dtype: Any) -> jax.Array:
     """Rows of the table (B, L, D) of `dtype`. The gradient is summed in the table's own dtype: frequent tokens have many addends."""
     (columns,), (rows,) = RULES["D"][0], RULES["V"][0]
     sizes = jax.sharding.get_abstract_mesh().shape
-    if math.prod(sizes.values()) == 1 or tokens_BL.shape[0] % batch_shards():
+    if math.prod(sizes.values()) == 1 or tokens_BL.shape[0] % batch_shards():  # the latter: a few prompts
         return table_VD[tokens_BL].astype(dtype)
 
     def of_one_device(table: jax.Array, tokens: jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from varietas.model.chunks import join, split
 from varietas.model.sharding import batch_shards, constrain, gathered, sum_over_batch
 
 
@@ -30,8 +31,8 @@ def cross_entropy(
         nll, log_z, _ = _chunk(hidden, head, targets)
         return total + jnp.sum(weights * (nll + z_loss * log_z**2)), nll
 
-    total, nll = jax.lax.scan(step, jnp.float32(0), _split(chunk, hidden_BLD, targets_BL, weights_BL))
-    return total, _join(nll, L)
+    total, nll = jax.lax.scan(step, jnp.float32(0), _in_chunks(chunk, hidden_BLD, targets_BL, weights_BL))
+    return total, join(nll, L, axis=1)
 
 
 def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, z_loss: float, chunk: int) -> Any:
@@ -54,8 +55,8 @@ def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, w
         return (total + jnp.sum(weights * (nll + z_loss * log_z**2)), d_head), (nll, d_hidden)
 
     zeros = constrain(jnp.zeros((n_shards, *head_DV.shape), jnp.float32), "BDV")
-    (total, d_head), (nll, d_hidden) = jax.lax.scan(step, (jnp.float32(0), zeros), _split(chunk, hidden_BLD, targets_BL, weights_BL))
-    return (total, _join(nll, L)), (_join(d_hidden, L), sum_over_batch(d_head, "DV").astype(head_DV.dtype))
+    (total, d_head), (nll, d_hidden) = jax.lax.scan(step, (jnp.float32(0), zeros), _in_chunks(chunk, hidden_BLD, targets_BL, weights_BL))
+    return (total, join(nll, L, axis=1)), (join(d_hidden, L, axis=1), sum_over_batch(d_head, "DV").astype(head_DV.dtype))
 
 
 def _backward(z_loss: float, chunk: int, saved: tuple[jax.Array, jax.Array], cotangents: tuple[jax.Array, jax.Array]) -> Any:
@@ -74,18 +75,6 @@ def _chunk(hidden: jax.Array, head_DV: jax.Array, targets: jax.Array) -> tuple[j
     return log_z - jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0], log_z, logits
 
 
-def _split(chunk: int, *arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """(B, L, …) -> (n, B, chunk, …), padded with zeros (so with weight zero) to whole chunks."""
-
-    def one(x: jax.Array) -> jax.Array:
-        size = min(chunk, x.shape[1])
-        x = jnp.pad(x, [(0, 0), (0, -x.shape[1] % size), *[(0, 0)] * (x.ndim - 2)])
-        return jnp.moveaxis(x.reshape(x.shape[0], -1, size, *x.shape[2:]), 1, 0)
-
-    return tuple(one(x) for x in arrays)
-
-
-def _join(x: jax.Array, length: int) -> jax.Array:
-    """(n, B, chunk, …) -> (B, L, …)."""
-    x = jnp.moveaxis(x, 0, 1)
-    return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
+def _in_chunks(chunk: int, *arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """(B, L, …) -> (n, B, chunk, …); what pads has weight zero."""
+    return tuple(split(x, min(chunk, x.shape[1]), axis=1) for x in arrays)

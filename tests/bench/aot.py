@@ -30,6 +30,7 @@ from jax.experimental import topologies
 from ml_collections import ConfigDict
 from program import KINDS, Collective, collectives
 
+from varietas.data.files import write_atomically
 from varietas.launch.settings import load_config, resolve_mesh
 from varietas.model.config import ModelConfig
 from varietas.model.flops import train_flops_per_token
@@ -108,6 +109,15 @@ def devices_of(machine: str, n: int) -> list[Any]:
     if n not in sizes:
         raise ValueError(f"--devices {n}: a {machine} is compiled for {', '.join(map(str, sizes))} devices")
     return list(topologies.get_topology_desc(platform="tpu", topology_name=f"{machine}:{sizes[n]}").devices)
+
+
+def at_scale(config: ConfigDict, n: int) -> ConfigDict:
+    """The config with the nearest smaller batch that n devices can share, all of it at once."""
+    config, shards = config.copy_and_resolve_references(), max(1, n // config.mesh.tensor)
+    with config.unlocked():
+        config.train.batch_size = config.train.batch_size // shards * shards or shards
+        config.train.grad_accum = 1
+    return config
 
 
 def plan(name: str, machine: str, n: int, config: ConfigDict, few: int) -> Plan:
@@ -244,16 +254,10 @@ def main() -> None:
         config = load_config(name, fields)
         for machine in args.machine:
             for n in args.devices or [n for n in DEVICES[machine] if n <= config.train.batch_size]:
-                shards, batch = max(1, n // config.mesh.tensor), config.train.batch_size
-                with config.unlocked():
-                    config.train.batch_size = batch // shards * shards or shards
-                    config.train.grad_accum = 1  # ours to choose
                 try:
-                    p = fitting(name, machine, n, config)
+                    p = fitting(name, machine, n, at_scale(config, n))
                 except (ValueError, RuntimeError) as error:
                     sys.exit(f"{name} on {n} {machine}: {' '.join(str(error).split())[:500]}")
-                with config.unlocked():
-                    config.train.batch_size = batch
                 rows.append(row(p))
                 if args.out:
                     write(args.out, rows)  # after each: all of them take a quarter of an hour
@@ -262,9 +266,7 @@ def main() -> None:
 
 def write(file: Path, rows: list[list[str]]) -> None:
     lines = [HEADINGS, ["---"] * len(HEADINGS), *rows]
-    new = file.with_suffix(".new")
-    new.write_text(HEAD + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n", "utf-8")
-    new.replace(file)
+    write_atomically(file, (HEAD + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n").encode())
 
 
 if __name__ == "__main__":

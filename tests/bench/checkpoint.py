@@ -11,13 +11,12 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
-from figures import arguments, write
+from figures import arguments, timed, write
 from safetensors.numpy import load_file, save_file
 
 from varietas.launch.settings import load_config
@@ -56,12 +55,6 @@ class Peak:
         self.bytes = self.most - self.before
 
 
-def timed(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
 def restored(checkpoints: Checkpoints, abstract: State) -> None:
     found = checkpoints.restore(0, abstract.params, abstract.optimizer)
     jax.block_until_ready((found.params, found.optimizer))
@@ -81,7 +74,7 @@ def main() -> None:
     def note(what: str, value: float) -> None:
         seconds.setdefault(what, []).append(value)
 
-    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DISK")) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         blob = np.concatenate([x.ravel().view(np.uint8) for x in arrays.values()])
 
         def write_plain() -> None:

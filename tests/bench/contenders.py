@@ -13,9 +13,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from llama import llama_shape
 from ml_collections import ConfigDict
 
 from varietas.launch.backend import HUGE_PAGES
+from varietas.model.config import ModelConfig
 
 Steps = Callable[[int], list[float]]
 
@@ -51,7 +53,6 @@ def bare_step(config: ConfigDict) -> Steps:
 
     from varietas.launch import backend
     from varietas.launch.settings import cpu_devices, resolve_mesh
-    from varietas.model.config import ModelConfig
     from varietas.model.sharding import batch_sharding, make_mesh
     from varietas.train.experiment import OptimConfig
     from varietas.train.step import BATCH_FIELDS, abstract_state, compile_step, init_state, make_step
@@ -91,11 +92,11 @@ def plain_jax(config: ConfigDict) -> Steps:
 def torch_eager(config: ConfigDict, compiled: bool = False) -> Steps:
     """transformers' LlamaForCausalLM with torch's AdamW, clipping included."""
     import torch
-    from transformers import LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     m, o = config.model, config.optim
-    model = LlamaForCausalLM(llama_config(m))
+    model = LlamaForCausalLM(LlamaConfig(**llama_shape(ModelConfig(**m))))
     optimizer = torch.optim.AdamW(model.parameters(), o.peak_lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay)
     forward = torch.compile(model) if compiled else model
     tokens = torch.randint(0, m.vocab_size, (config.train.batch_size, config.data.seq_len))
@@ -109,22 +110,6 @@ def torch_eager(config: ConfigDict, compiled: bool = False) -> Steps:
     one()
     one()
     return lambda n: _timed(one, n)
-
-
-def llama_config(m: ConfigDict) -> Any:
-    """transformers' name for a model's shape."""
-    from transformers import LlamaConfig
-
-    return LlamaConfig(
-        vocab_size=m.vocab_size,
-        hidden_size=m.d_model,
-        intermediate_size=m.d_ff,
-        num_hidden_layers=m.n_layers,
-        num_attention_heads=m.n_heads,
-        num_key_value_heads=m.n_kv_heads,
-        max_position_embeddings=m.max_seq_len,
-        tie_word_embeddings=m.tied_embeddings,
-    )
 
 
 def torch_compile(config: ConfigDict) -> Steps:
@@ -170,16 +155,22 @@ class Contender:
 
 def start(name: str, config: ConfigDict) -> Contender:
     """Starts a contender and waits until it is ready."""
-    ours, theirs = get_context("spawn").Pipe()
-    process = get_context("spawn").Process(target=_serve, args=(name, config, theirs), daemon=True)
     begun = time.perf_counter()
+    connection, process = spawn(_serve, name, config, ours=name in ("varietas", "bare_step"))
+    connection.recv()
+    return Contender(connection, process, time.perf_counter() - begun)
+
+
+def spawn(serve: Callable[[str, ConfigDict, Any], None], name: str, config: ConfigDict, ours: bool) -> tuple[Any, Any]:
+    """A process that runs serve(name, config, its end of a pipe), on huge pages if it is ours; our end of the pipe, and the process."""
+    here, there = get_context("spawn").Pipe()
+    process = get_context("spawn").Process(target=serve, args=(name, config, there), daemon=True)
     os.environ.pop("GLIBC_TUNABLES", None)
-    if name in ("varietas", "bare_step"):
+    if ours:
         os.environ["GLIBC_TUNABLES"] = HUGE_PAGES  # as the command line gives it to itself
     process.start()
-    theirs.close()
-    ours.recv()
-    return Contender(ours, process, time.perf_counter() - begun)
+    there.close()
+    return here, process
 
 
 def _serve(name: str, config: ConfigDict, connection: Any) -> None:

@@ -1,7 +1,10 @@
-"""What every benchmark has in common: its flags, text to work on, and a JSON file of what it found."""
+"""What every benchmark has in common: its flags, timing by turns, text to work on, and a JSON file of what it found."""
 
 import argparse
 import json
+import statistics
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,22 @@ def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=rounds, help=f"how often each is timed, by turns (default: {rounds})")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     return parser
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds."""
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def by_turns(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """The median of what each way returns, asked for in turn."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, measure in ways.items():
+            found[name].append(measure())
+    return {name: statistics.median(values) for name, values in found.items()}
 
 
 def write(file: Path | None, ratios: dict[str, float], lines: list[str]) -> None:

@@ -5,19 +5,19 @@
 Prompts of 128 tokens, 64 new ones, greedy, float32, batches of 1 and 8; weights are random.
 """
 
-import os
 import statistics
 import time
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from contenders import spawn
 from figures import arguments, write
+from llama import llama_shape
 
-from varietas.launch.backend import HUGE_PAGES
 from varietas.launch.settings import load_config
+from varietas.model.config import ModelConfig
 
 PROMPT, NEW = 128, 64
 Timed = Callable[[np.ndarray], tuple[float, float]]  # prompts -> seconds to the first token, and for all that follow
@@ -25,7 +25,6 @@ Timed = Callable[[np.ndarray], tuple[float, float]]  # prompts -> seconds to the
 
 def varietas(config: Any) -> Timed:
     from varietas.launch import backend
-    from varietas.model.config import ModelConfig
     from varietas.model.sharding import make_mesh
     from varietas.train.generate import generate
     from varietas.train.step import fresh_params
@@ -48,10 +47,9 @@ def varietas(config: Any) -> Timed:
 
 def transformers(config: Any) -> Timed:
     import torch
-    from contenders import llama_config
-    from transformers import LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    model = LlamaForCausalLM(llama_config(config.model)).eval()
+    model = LlamaForCausalLM(LlamaConfig(**llama_shape(ModelConfig(**config.model)))).eval()
 
     def run(prompts: np.ndarray) -> tuple[float, float]:
         ids = torch.from_numpy(prompts).long()
@@ -78,13 +76,8 @@ def serve(name: str, config: Any, connection: Any) -> None:
 def main() -> None:
     args, fields = arguments(__doc__, rounds=3).parse_known_args()
     config = load_config(str(Path(__file__).with_name("config.py")), fields)
-    ends, found = {}, dict[tuple[str, int], list[tuple[float, float]]]()
-    for name in CONTENDERS:
-        os.environ.pop("GLIBC_TUNABLES", None)
-        if name == "varietas":
-            os.environ["GLIBC_TUNABLES"] = HUGE_PAGES  # as the command line gives it to itself
-        ends[name], theirs = get_context("spawn").Pipe()
-        get_context("spawn").Process(target=serve, args=(name, config, theirs), daemon=True).start()
+    ends = {name: spawn(serve, name, config, ours=name == "varietas")[0] for name in CONTENDERS}
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for n in range(args.rounds + 1):  # the first compiles
         for batch in (1, 8):
             for name, end in ends.items():

@@ -7,7 +7,6 @@ rows do. Tries cuDNN's attention and ours, prints both, and writes docs/benchmar
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -23,6 +22,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
 import jax
 import numpy as np
 
+from varietas.data.files import write_json
 from varietas.model.config import ModelConfig
 from varietas.model.flops import train_flops_per_token
 from varietas.model.sharding import batch_sharding, make_mesh
@@ -35,8 +35,6 @@ OPTIM = OptimConfig(
     weight_decay=0.1, clip_norm=1.0, z_loss=1e-4,
 )  # fmt: skip
 N_LANGUAGES = 40
-
-
 SHAPE = {
     "vocab_size": 128_000, "n_layers": 24, "d_model": 2048, "d_ff": 5632, "n_heads": 16, "n_kv_heads": 8, "d_head": 0, "rope_theta": 1e4,
     "norm_eps": 1e-5, "init_std": 0.02, "tied_embeddings": False, "qk_norm": False, "dtype": "bfloat16", "loss_chunk": 512,
@@ -103,7 +101,7 @@ def main() -> None:
             print(f"{attention}, remat {remat}: {found[f'{attention}, remat {remat}']}", flush=True)
     what = f"EuroLLM 1.7B, {args.rows} rows of {args.seq_len} tokens"
     record = {"date": str(date.today()), "device": device.device_kind, "jax": jax.__version__, "what": what, "found": found}
-    (REPO / "docs" / "benchmarks-gpu.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    write_json(REPO / "docs" / "benchmarks-gpu.json", record)
 
 
 if __name__ == "__main__":

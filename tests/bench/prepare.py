@@ -8,13 +8,12 @@ and by two. Without --input: texts put together from the embedded corpus's sente
 
 import argparse
 import json
-import statistics
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import sentencepiece as spm
-from figures import arguments, documents, write
+from figures import arguments, by_turns, documents, timed, write
 
 from varietas.data.clean import Cleaning
 from varietas.data.default import default_corpus
@@ -55,20 +54,14 @@ def compare(patterns: list[str], args: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             prepare(files, args.tokenizer.read_bytes(), Path(folder) / "corpus", cleaning, local(workers))
 
-    what = {
+    ways = {
         "SentencePiece alone": bare,
         "prepare": lambda: prepared(Cleaning(), 1),
         "prepare, 2 workers": lambda: prepared(Cleaning(), 2),
         "prepare, all cleaning": lambda: prepared(web, 1),
         "prepare, all cleaning, 2 workers": lambda: prepared(web, 2),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in what}
-    for _ in range(args.rounds):
-        for name, run in what.items():
-            begun = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - begun)
-    medians = {name: statistics.median(found) for name, found in seconds.items()}
+    medians = by_turns({name: partial(timed, way) for name, way in ways.items()}, args.rounds)
     alone = medians["SentencePiece alone"]
     lines = [f"{megabytes:.1f} MB of text in {len(texts):,} documents, {len(files)} files"]
     for name, median in medians.items():

@@ -9,12 +9,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grain
 import numpy as np
-from figures import arguments, documents, write
+from figures import arguments, by_turns, documents, write
 
 from varietas.data import tokenizer
 from varietas.data.corpus import Corpus, shard_path
@@ -99,12 +100,8 @@ def main() -> None:
             "bare memory map": lambda: memmap(tokens, args.seq_len),
             "usual Grain": lambda: usual_grain(corpus, args.seq_len),
         }
-        found: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(args.rounds):
-            for name, make in ways.items():
-                found[name].append(speed(make, args.seconds))
+        medians = by_turns({name: partial(speed, make, args.seconds) for name, make in ways.items()}, args.rounds)
         waited = wait(ours(stream, 0))
-    medians = {name: statistics.median(values) for name, values in found.items()}
     lines = [f"{args.documents:,} documents, {len(tokens):,} tokens, rows of {args.seq_len}"]
     for name, median in medians.items():
         lines.append(f"{name:20} {median:10,.0f} rows/s {median * args.seq_len / 1e6:8.1f} M tokens/s")

@@ -17,6 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from varietas.data.files import write_atomically, write_json
+
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 PARTS = {  # file: (heading, goals)
@@ -66,10 +68,8 @@ def main() -> None:
         record["parts"][name] = {**run(name, args.rounds), **about}
     record["ratios"] = {name: round(value, 4) for part in record["parts"].values() for name, value in part["ratios"].items()}
     record |= about
-    for path, text in ((file, json.dumps(record, indent=1) + "\n"), (DOCS / "benchmarks.md", page(record))):
-        new = path.with_suffix(".new")
-        new.write_text(text, "utf-8")
-        new.replace(path)
+    write_json(file, record)
+    write_atomically(DOCS / "benchmarks.md", page(record).encode())
     print("docs/benchmarks.md and docs/benchmarks.json are written")
 
 

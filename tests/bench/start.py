@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
-from figures import arguments, write
+from figures import arguments, timed, write
 
 from varietas.data.files import cache_folder
 
@@ -22,9 +23,7 @@ CONFIG = Path(__file__).with_name("config.py")
 
 
 def seconds(command: list[str]) -> float:
-    begun = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - begun
+    return timed(partial(subprocess.run, command, check=True, capture_output=True))
 
 
 def first_step(run: Path, environment: dict[str, str]) -> float:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 import torch
+from llama import llama_shape
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
 from varietas.launch.settings import load_config
@@ -70,21 +71,7 @@ def random_params(cfg: ModelConfig) -> Params:
 def transformer(cfg: ModelConfig, params: Params) -> PreTrainedModel:
     """transformers' model with these parameters; every weight of it is set."""
     config_class, model_class = (Qwen3Config, Qwen3ForCausalLM) if cfg.qk_norm else (LlamaConfig, LlamaForCausalLM)
-    model = model_class(
-        config_class(
-            vocab_size=cfg.vocab_size,
-            hidden_size=cfg.d_model,
-            intermediate_size=cfg.d_ff,
-            num_hidden_layers=cfg.n_layers,
-            num_attention_heads=cfg.n_heads,
-            num_key_value_heads=cfg.n_kv_heads,
-            head_dim=cfg.head_dim,
-            max_position_embeddings=cfg.max_seq_len,
-            rms_norm_eps=cfg.norm_eps,
-            rope_parameters={"rope_type": "default", "rope_theta": cfg.rope_theta},
-            tie_word_embeddings=cfg.tied_embeddings,
-        )
-    )
+    model = model_class(config_class(**llama_shape(cfg)))
     embedding, D = params["embedding_VD"], cfg.d_model
     weights = {
         "model.embed_tokens.weight": embedding,
