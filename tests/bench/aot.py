@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,11 @@ class Plan:
 
 
 def devices_of(machine: str, n: int) -> list[Any]:
-    """n devices of a machine as the compilers see them. Raises ValueError if it has no such number."""
+    """n devices of a machine as the compilers see them. Raises ValueError if it has no such number, or its compiler is missing."""
     known = MACHINES[machine]
+    package, target = ("jax_cuda13_plugin", "cuda") if machine == "h100" else ("libtpu", "tpu")
+    if find_spec(package) is None:
+        raise ValueError(f"the compiler for {machine} is not installed; make .venv/aot/{target}")
     if machine == "h100":
         per_node = math.gcd(n, known.nodes_of)
         shape = {"topology_name": "H100", "target_config": H100, "topology": f"1x{n // per_node}x{per_node}"}
@@ -251,7 +255,10 @@ def main() -> None:
     args, fields = parser.parse_known_args()
     rows = []
     for name in args.config:
-        config = load_config(name, fields)
+        try:
+            config = load_config(name, fields)
+        except ValueError as error:
+            sys.exit(str(error))
         for machine in args.machine:
             for n in args.devices or [n for n in DEVICES[machine] if n <= config.train.batch_size]:
                 try:

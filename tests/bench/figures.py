@@ -1,15 +1,18 @@
-"""What every benchmark has in common: its flags, timing by turns, text to work on, and a JSON file of what it found."""
+"""What every benchmark has in common: its flags, the small model, timing by turns, text to work on, and a JSON file of what it found."""
 
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from varietas.data.default import training_documents
+from varietas.launch.settings import load_config
 
 
 def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
@@ -17,6 +20,14 @@ def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=rounds, help=f"how often each is timed, by turns (default: {rounds})")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     return parser
+
+
+def shared_config(fields: list[str]) -> ConfigDict:
+    """config.py with `--config.FIELD=VALUE` of the command line; a mistake in them ends the program."""
+    try:
+        return load_config(str(Path(__file__).with_name("config.py")), fields)
+    except ValueError as error:
+        sys.exit(str(error))
 
 
 def timed(work: Callable[[], object]) -> float:

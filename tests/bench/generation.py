@@ -8,15 +8,13 @@ Prompts of 128 tokens, 64 new ones, greedy, float32, batches of 1 and 8; weights
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from contenders import spawn
-from figures import arguments, write
+from figures import arguments, shared_config, write
 from llama import llama_shape
 
-from varietas.launch.settings import load_config
 from varietas.model.config import ModelConfig
 
 PROMPT, NEW = 128, 64
@@ -75,7 +73,7 @@ def serve(name: str, config: Any, connection: Any) -> None:
 
 def main() -> None:
     args, fields = arguments(__doc__, rounds=3).parse_known_args()
-    config = load_config(str(Path(__file__).with_name("config.py")), fields)
+    config = shared_config(fields)
     ends = {name: spawn(serve, name, config, ours=name == "varietas")[0] for name in CONTENDERS}
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for n in range(args.rounds + 1):  # the first compiles

@@ -5,17 +5,14 @@ eager and torch.compile.
 """
 
 import statistics
-from pathlib import Path
 
 from contenders import CONTENDERS, start
-from figures import arguments, write
-
-from varietas.launch.settings import load_config
+from figures import arguments, shared_config, write
 
 
 def measure(rounds: int, steps: int, fields: list[str], names: list[str]) -> tuple[dict[str, float], list[str]]:
     """Median seconds of a step of each contender, and lines that tell them."""
-    config = load_config(str(Path(__file__).with_name("config.py")), fields)
+    config = shared_config(fields)
     contenders = {name: start(name, config) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
