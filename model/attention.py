@@ -69,9 +69,17 @@ def rotate(x_BLNH: jax.Array, positions_BL: jax.Array, theta: float) -> jax.Arra
     half = x_BLNH.shape[-1] // 2
     frequencies = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
     angle = positions_BL[:, :, None, None].astype(jnp.float32) * frequencies
-    sin, cos = jnp.sin(angle), jnp.cos(angle)
-    first, second = x_BLNH[..., :half].astype(jnp.float32), x_BLNH[..., half:].astype(jnp.float32)
+    return _turn(x_BLNH, jnp.sin(angle), jnp.cos(angle))
+
+
+@jax.custom_vjp
+def _turn(x_BLNH: jax.Array, sin: jax.Array, cos: jax.Array) -> jax.Array:
+    first, second = jnp.split(x_BLNH.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], -1).astype(x_BLNH.dtype)
+
+
+# The gradient is turned back: automatic differentiation would pad each half with zeros and add.
+_turn.defvjp(lambda x, sin, cos: (_turn(x, sin, cos), (sin, cos)), lambda saved, d: (_turn(d, -saved[0], saved[1]), None, None))
 
 
 def attend(
