@@ -349,7 +349,7 @@ def parser() -> argparse.ArgumentParser:
     for verb in (train, evaluate, generate, report, digest):
         made[verb].add_argument("--run", type=Path, required=True, metavar="DIR", help="the run's folder")
         made[verb].add_argument(
-            "--cpu_devices", type=_count, metavar="N", help="on a CPU: virtual devices (default: one a core, where they divide the batch)"
+            "--cpu_devices", type=_count, metavar="N", help="on a CPU: virtual devices (default: one for every two cores)"
         )
     made[evaluate].add_argument(
         "--text",

@@ -37,6 +37,7 @@ NOT_NEGATIVE = (
     "checkpoint.every", "eval.every", "clean.min_chars",
 )  # fmt: skip
 OPTIONS = ("config", "run", "cpu_devices", "input", "out", "tokenizer", "engine", "workers", "slurm", "max_rejects", "lang")
+CORES_A_DEVICE = 2  # of a CPU: XLA keeps two busy within one device, without exchanging gradients
 LEAST_COLUMNS = 256  # of d_model on a device, where the mesh is ours to choose: narrower parts are slow to exchange
 FRACTIONS = ("data.mixture.alpha", "optim.decay_fraction", "optim.final_lr_fraction", "optim.beta1", "optim.beta2")
 
@@ -177,14 +178,15 @@ def check(config: ConfigDict) -> None:
 
 
 def cpu_devices(config: ConfigDict, cores: int) -> int:
-    """How many virtual devices suit a CPU of `cores` cores: those the mesh names, and where it leaves room as many as divide a batch."""
+    """How many virtual devices suit a CPU of `cores` cores: those the mesh names, and where it leaves room one for each CORES_A_DEVICE
+    cores, as far as they divide a batch."""
     sizes = [config.mesh.data, config.mesh.fsdp, config.mesh.tensor]
     named = math.prod(size for size in sizes if size > 0)
     if named > max(cores, 8):
         return cores
     if -1 not in sizes:
         return named
-    return named * suitable(config, max(1, cores // named), named // max(1, config.mesh.tensor))
+    return named * suitable(config, max(1, cores // CORES_A_DEVICE // named), named // max(1, config.mesh.tensor))
 
 
 def suitable(config: ConfigDict, n_devices: int, split: int = 1) -> int:

@@ -80,12 +80,12 @@ def test_mesh(overrides: list[str], n_devices: int, result: tuple[int, int, int]
 @pytest.mark.parametrize(
     ("overrides", "cores", "devices"),
     [
-        ([], 2, 2),
-        ([], 12, 8),
+        ([], 2, 1),
+        ([], 16, 8),
         ([], 1, 1),
         (["--config.mesh.fsdp=4"], 2, 4),
-        (["--config.train.batch_size=12"], 6, 4),  # 6 would not divide d_model=64
-        (["--config.train.batch_size=15", "--config.mesh.tensor=2"], 15, 2),
+        (["--config.train.batch_size=12"], 12, 4),  # 6 would not divide d_model=64
+        (["--config.train.batch_size=15", "--config.mesh.tensor=2"], 30, 2),
     ],
 )
 def test_the_virtual_devices_chosen_fit_the_config(overrides: list[str], cores: int, devices: int) -> None:
