@@ -1,7 +1,8 @@
 """Causal attention within segments, block by block, with the gradient written out: memory grows with the length, not its square.
 
-A block of queries multiplies only the keys before its end, a chunk at a time, and keeps one number a query of its softmax: the log of
-the denominator, from which the backward pass has every weight again (FlashAttention: Dao et al., 2022, in plain jax).
+A block of queries multiplies only the keys before its end, a chunk at a time, and keeps two numbers a query of its softmax: the highest
+score and the sum, from which the backward pass has every weight again (FlashAttention: Dao et al., 2022, in plain jax). Weights stay
+undivided, exp(score - highest), in both directions, and what they mix is divided: so XLA may compute them once for both.
 Letters besides ours: M = L * G, the queries that share a key head, in one dimension, so that each key head is one product.
 """
 
@@ -36,13 +37,13 @@ def _forward(
     L, G = q_BLNH.shape[1], q_BLNH.shape[2] // k_BLKH.shape[2]
     q_BKMH, keys = _by_key_head(q_BLNH, G), (k_BLKH.swapaxes(1, 2), v_BLKH.swapaxes(1, 2), key_segments_BL)
     parts = [_mix(q_BKMH[:, :, begin * G : end * G], segments_BL[:, begin:end], begin, keys) for begin, end in blocks(L)]
-    mixed_BKMH, log_total_BKM1 = (jnp.concatenate(of_blocks, axis=2) for of_blocks in zip(*parts, strict=True))
+    mixed_BKMH, top_BKM1, total_BKM1 = (jnp.concatenate(of_blocks, axis=2) for of_blocks in zip(*parts, strict=True))
     mixed_BKMH = mixed_BKMH.astype(q_BLNH.dtype)
-    return _by_query_head(mixed_BKMH, G), (q_BKMH, segments_BL, *keys, mixed_BKMH, log_total_BKM1)
+    return _by_query_head(mixed_BKMH, G), (q_BKMH, segments_BL, *keys, mixed_BKMH, top_BKM1, total_BKM1)
 
 
-def _mix(q_BKMH: jax.Array, segments_BL: jax.Array, begin: int, keys: Arrays) -> tuple[jax.Array, jax.Array]:
-    """What a block of queries mixes from the values (B, K, M, H), and the log of its softmax's denominator (B, K, M, 1); float32."""
+def _mix(q_BKMH: jax.Array, segments_BL: jax.Array, begin: int, keys: Arrays) -> Arrays:
+    """What a block of queries mixes from the values (B, K, M, H), its highest scores and its sums of weights (B, K, M, 1); float32."""
 
     def absorb(before: Arrays | None, chunk: Arrays) -> tuple[Arrays, None]:
         k, v, segments, places = chunk
@@ -63,19 +64,20 @@ def _mix(q_BKMH: jax.Array, segments_BL: jax.Array, begin: int, keys: Arrays) ->
     nothing = jnp.zeros((*q_BKMH.shape[:3], 1), jnp.float32)
     start = nothing + MASKED, nothing, jnp.zeros(q_BKMH.shape, jnp.float32)
     (top, total, mixed), _ = _over_keys(absorb, start, begin + segments_BL.shape[1], keys)
-    return mixed / total, top + jnp.log(total)
+    return mixed / total, top, total
 
 
 def _backward(saved: Arrays, d_BLNH: jax.Array) -> tuple[jax.Array | None, ...]:
-    q_BKMH, segments_BL, *keys, mixed_BKMH, log_total_BKM1 = saved
+    q_BKMH, segments_BL, *keys, mixed_BKMH, top_BKM1, total_BKM1 = saved
     k_BKLH, v_BKLH, _ = keys
     L, G = k_BKLH.shape[2], q_BKMH.shape[2] // k_BKLH.shape[2]
-    d_BKMH = _by_key_head(d_BLNH, G)
-    inner_BKM1 = jnp.sum(d_BKMH.astype(jnp.float32) * mixed_BKMH.astype(jnp.float32), -1, keepdims=True)
+    d_BKMH = _by_key_head(d_BLNH, G).astype(jnp.float32) / total_BKM1
+    inner_BKM1 = jnp.sum(d_BKMH * mixed_BKMH.astype(jnp.float32), -1, keepdims=True)
+    d_BKMH = d_BKMH.astype(d_BLNH.dtype)
     d_q, d_k_BKLH, d_v_BKLH = [], jnp.zeros(k_BKLH.shape, jnp.float32), jnp.zeros(k_BKLH.shape, jnp.float32)
     for begin, end in blocks(L):
-        q, d, inner, log_total = (x[:, :, begin * G : end * G] for x in (q_BKMH, d_BKMH, inner_BKM1, log_total_BKM1))
-        d_q_BKMH, (d_k, d_v) = _gradients(q, d, inner, log_total, segments_BL[:, begin:end], begin, tuple(keys))
+        q, d, inner, top = (x[:, :, begin * G : end * G] for x in (q_BKMH, d_BKMH, inner_BKM1, top_BKM1))
+        d_q_BKMH, (d_k, d_v) = _gradients(q, d, inner, top, segments_BL[:, begin:end], begin, tuple(keys))
         d_q.append(d_q_BKMH)
         d_k_BKLH, d_v_BKLH = d_k_BKLH.at[:, :, :end].add(d_k), d_v_BKLH.at[:, :, :end].add(d_v)
     d_q_BLNH = _by_query_head(jnp.concatenate(d_q, axis=2).astype(q_BKMH.dtype), G)
@@ -86,16 +88,17 @@ def _gradients(
     q_BKMH: jax.Array,
     d_BKMH: jax.Array,
     inner_BKM1: jax.Array,
-    log_total_BKM1: jax.Array,
+    top_BKM1: jax.Array,
     segments_BL: jax.Array,
     begin: int,
     keys: Arrays,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """Of a block of queries, and its part in those of the keys and values before its end; float32. `inner`: d · what was mixed."""
+    """Of a block of queries, and its part in those of the keys and values before its end; float32. d: divided by the sum of weights;
+    `inner`: d · what was mixed."""
 
     def step(before: jax.Array | None, chunk: Arrays) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         k, v, segments, places = chunk
-        weights = jnp.exp(_scores(q_BKMH, k, segments_BL, segments, begin, places) - log_total_BKM1)
+        weights = jnp.exp(_scores(q_BKMH, k, segments_BL, segments, begin, places) - top_BKM1)
         d_weights = jnp.einsum("BKMH,BKSH->BKMS", d_BKMH, v, preferred_element_type=jnp.float32)
         d_scores = (weights * (d_weights - inner_BKM1) * q_BKMH.shape[-1] ** -0.5).astype(k.dtype)
         d_q_BKMH = jnp.einsum("BKMS,BKSH->BKMH", d_scores, k, preferred_element_type=jnp.float32)
