@@ -10,6 +10,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
+from jax.typing import DTypeLike
 
 from varietas.model.sharding import gathered
 
@@ -25,7 +26,7 @@ def product(dims: str, x: jax.Array, w: jax.Array) -> jax.Array:
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _product(dims: str, x: jax.Array, w: jax.Array, whole: jax.Array) -> jax.Array:
     """`whole` is what is computed with, and `w` has the gradient: so both directions share what was gathered."""
-    return jnp.einsum(dims, x, whole)
+    return _contract(dims, x, whole)
 
 
 def _forward(dims: str, x: jax.Array, w: jax.Array, whole: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
@@ -36,8 +37,16 @@ def _backward(dims: str, saved: tuple[jax.Array, ...], d_out: jax.Array) -> tupl
     x, whole, like_w = saved
     inputs, out = dims.split("->")
     left, right = inputs.split(",")
-    d_x = jnp.einsum(f"{out},{right}->{left}", d_out, whole)
-    return d_x, jnp.einsum(f"{left},{out}->{right}", x, d_out, preferred_element_type=like_w.dtype), None
+    d_x = _contract(f"{out},{right}->{left}", d_out, whole)
+    return d_x, _contract(f"{left},{out}->{right}", x, d_out, like_w.dtype), None
+
+
+def _contract(dims: str, a: jax.Array, b: jax.Array, dtype: DTypeLike | None = None) -> jax.Array:
+    """jnp.einsum, which however sums over N, H in the order H, N: XLA's CPU backend then first copies both operands."""
+    left, right = dims.split("->")[0].split(",")
+    summed = [letter for letter in left if letter in right]
+    over = [left.index(letter) for letter in summed], [right.index(letter) for letter in summed]
+    return jax.lax.dot_general(a, b, (over, ((), ())), preferred_element_type=dtype)
 
 
 _product.defvjp(_forward, _backward)
