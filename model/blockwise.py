@@ -69,7 +69,7 @@ def _mix(q_BKMH: jax.Array, segments_BL: jax.Array, begin: int, keys: Arrays) ->
 
 def _backward(saved: Arrays, d_BLNH: jax.Array) -> tuple[jax.Array | None, ...]:
     q_BKMH, segments_BL, *keys, mixed_BKMH, top_BKM1, total_BKM1 = saved
-    k_BKLH, v_BKLH, _ = keys
+    k_BKLH, v_BKLH = keys[:2]
     L, G = k_BKLH.shape[2], q_BKMH.shape[2] // k_BKLH.shape[2]
     d_BKMH = _by_key_head(d_BLNH, G).astype(jnp.float32) / total_BKM1
     inner_BKM1 = jnp.sum(d_BKMH * mixed_BKMH.astype(jnp.float32), -1, keepdims=True)
@@ -82,8 +82,8 @@ def _backward(saved: Arrays, d_BLNH: jax.Array) -> tuple[jax.Array | None, ...]:
         d_q.append(d_q_BKMH)
         d_k_BKHL, d_v_BKHL = d_k_BKHL.at[..., :end].add(d_k), d_v_BKHL.at[..., :end].add(d_v)
     d_q_BLNH = _by_query_head(jnp.concatenate(d_q, axis=2).astype(q_BKMH.dtype), G)
-    d_k_BLKH, d_v_BLKH = (jnp.moveaxis(d_BKHL, 3, 1).astype(k_BKLH.dtype) for d_BKHL in (d_k_BKHL, d_v_BKHL))
-    return d_q_BLNH, d_k_BLKH, d_v_BLKH, None, None
+    d_k_BLKH, d_v_BLKH = jnp.moveaxis(d_k_BKHL, 3, 1), jnp.moveaxis(d_v_BKHL, 3, 1)
+    return d_q_BLNH, d_k_BLKH.astype(k_BKLH.dtype), d_v_BLKH.astype(v_BKLH.dtype), None, None
 
 
 def _gradients(
