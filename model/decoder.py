@@ -21,7 +21,7 @@ from varietas.model.product import PRODUCT
 from varietas.model.sharding import constrain
 
 Params = dict[str, Any]
-WRITTEN_OUT = 8  # layers at the most: to compile a longer stack takes too long, and what is recomputed needs a scan
+WRITTEN_OUT = 12  # layers at the most: to compile a longer stack takes too long, and what is recomputed needs a scan
 
 REMAT: dict[str, Callable[..., bool]] = {
     "none": lambda operation, *_, **__: operation.name != "sharding_constraint",  # keep all activations, but no gathered weights
