@@ -14,6 +14,7 @@ def get_config(arg: str = "") -> ConfigDict:
         c.model.d_ff = 768
         c.model.n_heads = 8
         c.model.n_kv_heads = 4
+        c.model.max_seq_len = 1 << 17  # so that --config.data.seq_len alone makes longer rows
         c.model.tied_embeddings = False
         c.train.batch_size = 4
         c.train.steps = 100_000

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from varietas.data.default import training_documents
-from varietas.launch.settings import load_config
+from varietas.launch.settings import check, load_config
 
 
 def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
@@ -25,9 +25,11 @@ def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
 def shared_config(fields: list[str]) -> ConfigDict:
     """config.py with `--config.FIELD=VALUE` of the command line; a mistake in them ends the program."""
     try:
-        return load_config(str(Path(__file__).with_name("config.py")), fields)
+        config = load_config(str(Path(__file__).with_name("config.py")), fields)
+        check(config)
     except ValueError as error:
         sys.exit(str(error))
+    return config
 
 
 def timed(work: Callable[[], object]) -> float:
