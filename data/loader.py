@@ -16,7 +16,7 @@ from absl import flags
 
 from varietas.data.stream import Rows, Stream
 
-ROWS_AT_ONCE = 512
+TOKENS_AT_ONCE = 1 << 19
 
 
 def _ignore_interrupts(*_: int) -> None:
@@ -38,7 +38,7 @@ class Groups:
     @property
     def size(self) -> int:
         """Steps of a group."""
-        return max(1, ROWS_AT_ONCE // (self.last - self.first))
+        return max(1, TOKENS_AT_ONCE // (self.stream.seq_len * (self.last - self.first)))
 
     def __len__(self) -> int:
         return -(-(self.stop - self.start) // self.size)

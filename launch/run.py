@@ -127,7 +127,7 @@ class Run:
     def open(cls, folder: str | Path, cpu_devices: int | None = None, **kwargs: Any) -> "Run":
         """An existing run, to evaluate, sample, report or go on, on whatever devices there are here."""
         config = ConfigDict(run_folder.read_config(Path(folder)))
-        config.mesh.update({"data": 1, "fsdp": -1, "tensor": 1})
+        config.mesh.update({"data": -1, "fsdp": -1, "tensor": 1})
         config.model.attention = "auto"
         return cls(config, folder=folder, cpu_devices=cpu_devices, fit=True, **kwargs)
 

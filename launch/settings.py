@@ -179,7 +179,7 @@ def check(config: ConfigDict) -> None:
 
 def cpu_devices(config: ConfigDict, cores: int) -> int:
     """How many virtual devices suit a CPU of `cores` cores: those the mesh names, and where it leaves room one for each CORES_A_DEVICE
-    cores, as far as they divide a batch."""
+    cores, as far as batch and model width divide over them."""
     sizes = [config.mesh.data, config.mesh.fsdp, config.mesh.tensor]
     named = math.prod(size for size in sizes if size > 0)
     if named > max(cores, 8):

@@ -91,7 +91,7 @@ def attend(
     offset: jax.Array | int = 0,
     implementation: str = "auto",
 ) -> jax.Array:
-    """softmax(q kᵀ / √H) v over the keys that each query may see; query i stands at place `offset + i` of the keys.
+    """softmax(q kᵀ / √H) v over the keys that each query may see, itself at least; query i stands at place `offset + i` of the keys.
 
     implementation: "blocks", "cudnn", or "auto" for the faster of the two where the program runs. Both need an `offset` of 0, a
     plain int; at another, all scores are computed at once, which suits the few tokens that follow a prompt.
@@ -101,7 +101,7 @@ def attend(
         return _attend_at(q_BLNH, k_BSKH, v_BSKH, segments_BL, segments_BS, offset)
     k_BLKH, v_BLKH, key_segments_BL = k_BSKH[:, :L], v_BSKH[:, :L], segments_BS[:, :L]
     if implementation == "auto":
-        suits = q_BLNH.dtype == jnp.bfloat16 and H % 8 == 0 and H <= 128 and L <= CUDNN_LONGEST
+        suits = q_BLNH.dtype == jnp.bfloat16 and H % 8 == 0 and H <= 128 and L % 2 == 0 and L <= CUDNN_LONGEST
         implementation = "cudnn" if suits and on_nvidia() else "blocks"
     if implementation == "blocks":
         return attend_blockwise(q_BLNH, k_BLKH, v_BLKH, segments_BL, key_segments_BL)
@@ -110,8 +110,9 @@ def attend(
 
 
 def on_nvidia() -> bool:
-    """Whether programs run on NVIDIA GPUs, where alone there is cuDNN."""
-    return jax.default_backend() == "gpu" and "nvidia" in jax.devices()[0].device_kind.lower()
+    """Whether programs run on NVIDIA GPUs from Ampere on, where alone there is cuDNN's flash kernel."""
+    device = jax.devices()[0]
+    return device.platform == "gpu" and "nvidia" in device.device_kind.lower() and float(device.compute_capability) >= 8
 
 
 def _attend_at(

@@ -72,8 +72,8 @@ def _backward(saved: Arrays, d_BLNH: jax.Array) -> tuple[jax.Array | None, ...]:
     k_BKLH, v_BKLH = keys[:2]
     L, G = k_BKLH.shape[2], q_BKMH.shape[2] // k_BKLH.shape[2]
     d_BKMH = _by_key_head(d_BLNH, G).astype(jnp.float32) / total_BKM1
-    inner_BKM1 = jnp.sum(d_BKMH * mixed_BKMH.astype(jnp.float32), -1, keepdims=True)
-    d_BKMH = d_BKMH.astype(d_BLNH.dtype)
+    d_BKMH = d_BKMH.astype(d_BLNH.dtype)  # before `inner`, so that gradients of scores add up to zero for each query
+    inner_BKM1 = jnp.sum(d_BKMH.astype(jnp.float32) * mixed_BKMH.astype(jnp.float32), -1, keepdims=True)
     d_q, zeros_BKHL = [], jnp.zeros(k_BKLH.swapaxes(2, 3).shape, jnp.float32)
     d_k_BKHL, d_v_BKHL = zeros_BKHL, zeros_BKHL
     for begin, end in blocks(L):

@@ -1,6 +1,7 @@
-"""The decoder: embedding, scanned pre-norm layers of attention and feed-forward, a last norm, an output matrix.
+"""The decoder: embedding, pre-norm layers of attention and feed-forward, a last norm, an output matrix.
 
-One set of weights per kind of part, stacked over layers (R, …) and scanned, so that compile time does not grow with depth.
+One set of weights per kind of part, stacked over layers (R, …): a few layers are written out, more are scanned, so that compile
+time does not grow with depth.
 Parts are exchanged by handing in another class; parameters are nested dicts of arrays wherever they leave this module.
 """
 
@@ -18,10 +19,10 @@ from varietas.model.embedding import embed
 from varietas.model.feed_forward import SwiGLU
 from varietas.model.norm import RMSNorm
 from varietas.model.product import PRODUCT
-from varietas.model.sharding import constrain
+from varietas.model.sharding import constrain, weights_split
 
 Params = dict[str, Any]
-WRITTEN_OUT = 12  # layers at the most: to compile a longer stack takes too long, and what is recomputed needs a scan
+WRITTEN_OUT = 12  # layers at the most: to compile a longer stack takes too long; what is recomputed or gathered anew needs a scan
 
 REMAT: dict[str, Callable[..., bool]] = {
     "none": lambda operation, *_, **__: operation.name != "sharding_constraint",  # keep all activations, but no gathered weights
@@ -106,7 +107,7 @@ class Decoder(nnx.Module):
             weights, layer_cache = xs
             return nnx.merge(graph, weights)(x_BLD, segments_BL, positions_BL, layer_cache, segments_BS, offset)
 
-        written_out = cfg.n_layers <= WRITTEN_OUT and cfg.remat == "none"
+        written_out = cfg.n_layers <= WRITTEN_OUT and cfg.remat == "none" and not weights_split()
         if not written_out:
             body = jax.checkpoint(body, policy=REMAT[cfg.remat], prevent_cse=False)
         x_BLD = constrain(embed(self.embedding_VD[...], tokens_BL, cfg.dtype), "BLD")

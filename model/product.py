@@ -18,8 +18,14 @@ PRODUCT = "product"  # what rematerialisation knows them by
 
 
 def product(dims: str, x: jax.Array, w: jax.Array) -> jax.Array:
-    """einsum(dims, x, w) for "BLD,DF->BLF" and the like: every letter in two of the three. Weights are cast to the dtype of x."""
-    weights = dims.split("->")[0].split(",")[1]
+    """einsum(dims, x, w) for "BLD,DF->BLF" and the like: the last letters of x and the first of w are summed over, the others stay in
+    their order. Weights are cast to the dtype of x. Raises ValueError for other dims.
+    """
+    inputs, out = dims.split("->")
+    left, weights = inputs.split(",")
+    n = len(set(left) & set(weights))
+    if left[-n:] != weights[:n] or out != left[:-n] + weights[n:]:
+        raise ValueError(f"product {dims}: the last letters of x have to be the first of w, the others the result's, as in BLNH,NHD->BLD")
     return checkpoint_name(_product(dims, x, w, gathered(w, weights, x.dtype)), PRODUCT)
 
 
@@ -42,7 +48,7 @@ def _backward(dims: str, saved: tuple[jax.Array, ...], d_out: jax.Array) -> tupl
 
 
 def _contract(dims: str, a: jax.Array, b: jax.Array, dtype: DTypeLike | None = None) -> jax.Array:
-    """jnp.einsum, which however sums over N, H in the order H, N: XLA's CPU backend then first copies both operands."""
+    """As jnp.einsum of letters in that order, which however sums over N, H as H, N: XLA's CPU backend then first copies both operands."""
     left, right = dims.split("->")[0].split(",")
     summed = [letter for letter in left if letter in right]
     over = [left.index(letter) for letter in summed], [right.index(letter) for letter in summed]

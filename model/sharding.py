@@ -69,6 +69,11 @@ def gathered(w: jax.Array, dims: str, dtype: Any) -> jax.Array:
     return constrain(w.astype(dtype), dims)
 
 
+def weights_split() -> bool:
+    """Whether the active mesh splits parameters as it splits the batch, so that they are gathered where they are used."""
+    return jax.sharding.get_abstract_mesh().shape.get("fsdp", 1) > 1
+
+
 def batch_shards() -> int:
     """How many parts the active mesh splits a batch into; 1 where no mesh is active."""
     shape = jax.sharding.get_abstract_mesh().shape

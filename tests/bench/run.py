@@ -76,7 +76,10 @@ def main() -> None:
 def page(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     lines = ["# Benchmarks", "", f"By `make bench` on {record['date']}: {record['machine']}; {versions}."]
-    lines += ["Medians of rounds in which ours and what it is compared with take turns. A ratio above 1 says that we are faster."]
+    lines += [
+        "Medians of rounds in which ours and what it is compared with take turns. "
+        "What is named `…_vs_…` is theirs by ours: above 1 we are faster."
+    ]
     for name, (heading, goals) in PARTS.items():
         if name not in record["parts"]:
             continue

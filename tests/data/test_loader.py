@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from varietas.data import loader
 from varietas.data.corpus import Corpus
 from varietas.data.loader import batches
 from varietas.data.mixture import Mixture
@@ -34,9 +35,12 @@ def test_no_steps_no_batches(stream: Stream, start: int, stop: int) -> None:
     assert list(batches(stream, B, start, stop)) == []
 
 
-def test_steps_follow_each_other_without_a_seam(stream: Stream) -> None:
+@pytest.mark.parametrize("steps_at_once", [1, 5, 64])
+def test_steps_follow_each_other_without_a_seam(stream: Stream, steps_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopping after any step and starting again gives what was to come."""
+    monkeypatch.setattr(loader, "TOKENS_AT_ONCE", steps_at_once * B * L)
     whole = [batch["tokens"] for batch in batches(stream, B, 0, 12)]
+    assert np.array_equal(np.concatenate(whole), stream.rows(0, 12 * B)["tokens"])
     for stop in (1, 5, 11):
         parts = [*batches(stream, B, 0, stop), *batches(stream, B, stop, 12)]
         assert all(np.array_equal(part["tokens"], batch) for part, batch in zip(parts, whole, strict=True))
