@@ -22,6 +22,11 @@ def on_huge_pages() -> None:
         os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": HUGE_PAGES})
 
 
+def cores() -> int:
+    """Of the CPU, those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def start(cpu_devices: int | None) -> int:
     """Sets jax up, if it has not started yet, and returns the number of devices. None: as many CPU devices as jax is told already."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's C++ notes

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,8 +107,8 @@ class Run:
         self.folder = Path(folder or Path("runs") / name)
         self.console = console or Console(highlight=False)
         self._build = {} if build is None else {"build": build}
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        n_devices = backend.start(cpu_devices or devices_for(config, cores))
+        self._untrained: dict[str, float] = {}
+        n_devices = backend.start(cpu_devices or devices_for(config, backend.cores()))
         backend.check_attention(config.model.attention)
         mesh = resolve_mesh(config, suitable(config, n_devices) if fit else n_devices)
         with config.unlocked():
@@ -180,7 +179,7 @@ class Run:
         self, prompts: Sequence[str], max_tokens: int = 64, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0
     ) -> Iterator[tuple[int, str]]:
         """(which prompt, new text) as the text comes."""
-        from varietas.train.generate import generate
+        from varietas.train.generate import generate, weights_of
 
         params, mesh, _ = self._restore()
         processor = tokenizer.load(self.folder / "tokenizer.model")
@@ -192,8 +191,10 @@ class Run:
         ids = [processor.encode(prompt, add_bos=True) for prompt in prompts]
         decoders = [tokenizer.Incremental(processor) for _ in prompts]
         model = self._experiment_model()
+        weights = weights_of(params, model)
+        del params
         for tokens in generate(
-            params, model, ids, max_tokens, processor.eos_id(), mesh, temperature, top_p, seed, processor.get_piece_size(), **self._build
+            weights, model, ids, max_tokens, processor.eos_id(), mesh, temperature, top_p, seed, processor.get_piece_size(), **self._build
         ):
             for row, token in enumerate(tokens):
                 if token is not None and (piece := decoders[row].add(token)):
@@ -304,13 +305,20 @@ class Run:
         exp = self._experiment(corpus := self._corpus())
         if self._noted("mixture.json")["corpus_digest"] != corpus.digest:
             raise ValueError(f"data.corpus {corpus.path} is not the corpus that {self.folder} was trained on; put that back in its place")
+        usual = documents is None
         if documents is None:  # languages of other continents only where they were trained on
             documents = [d for d in parallel_documents() if d.lang not in WORLD or d.lang in corpus.languages]
         texts = evaluate.encode(documents, tokenizer.load(self.folder / "tokenizer.model"))
         if not texts:
             raise ValueError("there is no document to evaluate on")
         share = self._shares(corpus)
-        fresh = fresh_params(exp.model, mesh, exp.seed, **self._build)
-        trained, untrained = (evaluate.nats(p, exp.model, texts, exp.seq_len, exp.batch_size, mesh, **self._build) for p in (params, fresh))
+
+        def nats(params: Any) -> dict[str, float]:
+            return evaluate.nats(params, exp.model, texts, exp.seq_len, exp.batch_size, mesh, **self._build)
+
+        trained = nats(params)
+        untrained = self._untrained if usual and self._untrained else nats(fresh_params(exp.model, mesh, exp.seed, **self._build))
+        if usual:
+            self._untrained = untrained  # the same at each evaluation in the course of training
         seen = {code for code, part in zip(corpus.languages, share, strict=True) if part > 0}
         return evaluate.table(texts, trained, untrained, evaluate.unigram_nats(texts, corpus, share), seen)

@@ -165,6 +165,11 @@ def check(config: ConfigDict) -> None:
         raise ValueError(
             f"model.n_kv_heads={m.n_kv_heads} does not divide model.n_heads={m.n_heads}; set n_kv_heads={_divisor(m.n_heads, m.n_kv_heads)}"
         )
+    if m.attention == "cudnn" and (head % 8 or config.data.seq_len % 2):
+        raise ValueError(
+            f"model.attention='cudnn' takes heads of a multiple of 8 and rows of an even number of tokens, found {head} and "
+            f"data.seq_len={config.data.seq_len}; set model.attention=auto"
+        )
     if config.data.seq_len > m.max_seq_len:
         raise ValueError(
             f"data.seq_len={config.data.seq_len} is longer than model.max_seq_len={m.max_seq_len}; set data.seq_len={m.max_seq_len} or less"
@@ -178,21 +183,26 @@ def check(config: ConfigDict) -> None:
 
 
 def cpu_devices(config: ConfigDict, cores: int) -> int:
-    """How many virtual devices suit a CPU of `cores` cores: those the mesh names, and where it leaves room one for each CORES_A_DEVICE
-    cores, as far as batch and model width divide over them."""
+    """How many virtual devices suit a CPU of `cores` cores: those the mesh names, and where it leaves room up to one for each
+    CORES_A_DEVICE cores."""
     sizes = [config.mesh.data, config.mesh.fsdp, config.mesh.tensor]
     named = math.prod(size for size in sizes if size > 0)
     if named > max(cores, 8):
         return cores
-    if -1 not in sizes:
-        return named
-    return named * suitable(config, max(1, cores // CORES_A_DEVICE // named), named // max(1, config.mesh.tensor))
+    return suitable(config, max(named, cores // CORES_A_DEVICE)) if -1 in sizes else named
 
 
-def suitable(config: ConfigDict, n_devices: int, split: int = 1) -> int:
-    """The most devices, up to `n_devices`, that fsdp can take: batch (already split `split`-fold) and model width divide over them."""
-    rows, width = config.train.batch_size // config.train.grad_accum, config.model.d_model
-    return max(k for k in range(1, n_devices + 1) if k == 1 or (rows % (split * k) == 0 and width % k == 0))
+def suitable(config: ConfigDict, at_most: int) -> int:
+    """The most devices that the mesh, the batch and the model divide over. `at_most` where there is no such number: they say why then."""
+
+    def fits(n_devices: int) -> bool:
+        try:
+            resolve_mesh(config, n_devices)
+        except ValueError:
+            return False
+        return True
+
+    return next(filter(fits, range(at_most, 0, -1)), at_most)
 
 
 def resolve_mesh(config: ConfigDict, n_devices: int) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from varietas.model.blockwise import attend_blockwise
+from varietas.model.blockwise import MASKED, attend_blockwise
 from varietas.model.config import ModelConfig
 from varietas.model.norm import RMSNorm
 from varietas.model.product import product
@@ -94,7 +94,8 @@ def attend(
     """softmax(q kᵀ / √H) v over the keys that each query may see, itself at least; query i stands at place `offset + i` of the keys.
 
     implementation: "blocks", "cudnn", or "auto" for the faster of the two where the program runs. Both need an `offset` of 0, a
-    plain int; at another, all scores are computed at once, which suits the few tokens that follow a prompt.
+    plain int; at another, all scores are computed at once, which suits the few tokens that follow a prompt. Raises ValueError for
+    another implementation.
     """
     L, H = q_BLNH.shape[1], q_BLNH.shape[-1]
     if not (isinstance(offset, int) and offset == 0):
@@ -105,6 +106,8 @@ def attend(
         implementation = "cudnn" if suits and on_nvidia() else "blocks"
     if implementation == "blocks":
         return attend_blockwise(q_BLNH, k_BLKH, v_BLKH, segments_BL, key_segments_BL)
+    if implementation != "cudnn":
+        raise ValueError(f"attention {implementation!r} is none of auto, blocks, cudnn")
     same_BLL = segments_BL[:, :, None] == key_segments_BL[:, None, :]
     return jax.nn.dot_product_attention(q_BLNH, k_BLKH, v_BLKH, mask=same_BLL[:, None], is_causal=True, implementation="cudnn")
 
@@ -123,5 +126,5 @@ def _attend_at(
     q_BLKGH = q_BLNH.reshape(B, L, K, N // K, H)
     seen_BLS = (offset + jnp.arange(L)[:, None] >= jnp.arange(S)) & (segments_BL[:, :, None] == segments_BS[:, None, :])
     scores = jnp.einsum("BLKGH,BSKH->BKGLS", q_BLKGH, k_BSKH, preferred_element_type=jnp.float32) * H**-0.5
-    weights = jax.nn.softmax(jnp.where(seen_BLS[:, None, None], scores, -1e30), axis=-1).astype(v_BSKH.dtype)
+    weights = jax.nn.softmax(jnp.where(seen_BLS[:, None, None], scores, MASKED), axis=-1).astype(v_BSKH.dtype)
     return jnp.einsum("BKGLS,BSKH->BLKGH", weights, v_BSKH).reshape(B, L, N, H)

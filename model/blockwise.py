@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from varietas.model.chunks import join, split
 
@@ -51,7 +52,7 @@ def _mix(q_BKMH: jax.Array, segments_BL: jax.Array, begin: int, keys: Arrays) ->
         top = scores.max(-1, keepdims=True)
         if before is not None:
             top = jnp.maximum(top, before[0])
-        weights = jnp.exp(scores - top)
+        weights = _rounded(jnp.exp(scores - top), v.dtype)
         total, mixed = (
             weights.sum(-1, keepdims=True),
             jnp.einsum("BKMS,BKSH->BKMH", weights.astype(v.dtype), v, preferred_element_type=jnp.float32),
@@ -72,7 +73,7 @@ def _backward(saved: Arrays, d_BLNH: jax.Array) -> tuple[jax.Array | None, ...]:
     k_BKLH, v_BKLH = keys[:2]
     L, G = k_BKLH.shape[2], q_BKMH.shape[2] // k_BKLH.shape[2]
     d_BKMH = _by_key_head(d_BLNH, G).astype(jnp.float32) / total_BKM1
-    d_BKMH = d_BKMH.astype(d_BLNH.dtype)  # before `inner`, so that gradients of scores add up to zero for each query
+    d_BKMH = _rounded(d_BKMH, d_BLNH.dtype).astype(d_BLNH.dtype)
     inner_BKM1 = jnp.sum(d_BKMH.astype(jnp.float32) * mixed_BKMH.astype(jnp.float32), -1, keepdims=True)
     d_q, zeros_BKHL = [], jnp.zeros(k_BKLH.swapaxes(2, 3).shape, jnp.float32)
     d_k_BKHL, d_v_BKHL = zeros_BKHL, zeros_BKHL
@@ -101,7 +102,7 @@ def _gradients(
 
     def step(before: jax.Array | None, chunk: Arrays) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         k, v, segments, places = chunk
-        weights = jnp.exp(_scores(q_BKMH, k, segments_BL, segments, begin, places) - top_BKM1)
+        weights = _rounded(jnp.exp(_scores(q_BKMH, k, segments_BL, segments, begin, places) - top_BKM1), v.dtype)
         d_weights = jnp.einsum("BKMH,BKSH->BKMS", d_BKMH, v, preferred_element_type=jnp.float32)
         d_scores = (weights * (d_weights - inner_BKM1) * q_BKMH.shape[-1] ** -0.5).astype(k.dtype)
         d_q_BKMH = jnp.einsum("BKMS,BKSH->BKMH", d_scores, k, preferred_element_type=jnp.float32)
@@ -114,6 +115,15 @@ def _gradients(
 
 
 attend_blockwise.defvjp(_forward, _backward)
+
+
+def _rounded(x: jax.Array, dtype: DTypeLike) -> jax.Array:
+    """As products in `dtype` see it, so that sums beside them agree and gradients of scores add up to zero for each query.
+
+    Of a cast there and back, XLA leaves both out.
+    """
+    kind = jnp.finfo(dtype)
+    return x if x.dtype == dtype else jax.lax.reduce_precision(x, kind.nexp, kind.nmant)
 
 
 def blocks(length: int) -> Iterator[tuple[int, int]]:

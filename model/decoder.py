@@ -1,7 +1,7 @@
 """The decoder: embedding, pre-norm layers of attention and feed-forward, a last norm, an output matrix.
 
-One set of weights per kind of part, stacked over layers (R, …): a few layers are written out, more are scanned, so that compile
-time does not grow with depth.
+One set of weights per kind of part, stacked over layers (R, …): in training a few layers are written out, more are scanned, so that
+compile time does not grow with depth.
 Parts are exchanged by handing in another class; parameters are nested dicts of arrays wherever they leave this module.
 """
 
@@ -74,52 +74,41 @@ class Decoder(nnx.Module):
 
     def __call__(self, tokens_BL: jax.Array, segments_BL: jax.Array, positions_BL: jax.Array) -> jax.Array:
         """Hidden states (B, L, D) of the compute dtype, normed, for int32 tokens, segments (0: padding) and positions."""
-        return self._run(tokens_BL, segments_BL, positions_BL, None, segments_BL, 0)[0]
+        cfg = self.cfg
+        graph, layers = nnx.split(self.layers)
+
+        def body(x_BLD: jax.Array, weights: Any) -> tuple[jax.Array, Cache | None]:
+            return nnx.merge(graph, weights)(x_BLD, segments_BL, positions_BL, None, segments_BL, 0)
+
+        x_BLD = constrain(embed(self.embedding_VD[...], tokens_BL, cfg.dtype), "BLD")
+        if cfg.n_layers <= WRITTEN_OUT and cfg.remat == "none" and not weights_split():  # XLA's CPU backend runs it a tenth faster
+            for weights in unstack(layers, cfg.n_layers):
+                x_BLD, _ = body(x_BLD, weights)
+        else:
+            x_BLD, _ = jax.lax.scan(jax.checkpoint(body, policy=REMAT[cfg.remat], prevent_cse=False), x_BLD, layers)
+        return self.final_norm(x_BLD)
 
     def extend(
         self,
         tokens_BL: jax.Array,
         segments_BL: jax.Array,
         positions_BL: jax.Array,
-        cache: list[Cache],
+        layers: Sequence[Params],
+        cache: Sequence[Cache],
         segments_BS: jax.Array,
         offset: jax.Array | int,
     ) -> tuple[jax.Array, list[Cache]]:
         """Hidden states of tokens that follow `offset` others in the cache of each layer, and the caches with them added.
 
-        segments_BS says which places of the cache may be seen, the new tokens' own included.
+        `layers`: the weights of each, as `unstack` gives them; the decoder's own are not read. segments_BS says which places of the
+        cache may be seen, the new tokens' own included.
         """
-        return self._run(tokens_BL, segments_BL, positions_BL, cache, segments_BS, offset)
-
-    def _run(
-        self,
-        tokens_BL: jax.Array,
-        segments_BL: jax.Array,
-        positions_BL: jax.Array,
-        cache: list[Cache] | None,
-        segments_BS: jax.Array,
-        offset: jax.Array | int,
-    ) -> tuple[jax.Array, Any]:
-        cfg = self.cfg
-        graph, layers = nnx.split(self.layers)
-
-        def body(x_BLD: jax.Array, xs: tuple[Any, Cache | None]) -> tuple[jax.Array, Cache | None]:
-            weights, layer_cache = xs
-            return nnx.merge(graph, weights)(x_BLD, segments_BL, positions_BL, layer_cache, segments_BS, offset)
-
-        written_out = cfg.n_layers <= WRITTEN_OUT and cfg.remat == "none" and not weights_split()
-        if not written_out:
-            body = jax.checkpoint(body, policy=REMAT[cfg.remat], prevent_cse=False)
-        x_BLD = constrain(embed(self.embedding_VD[...], tokens_BL, cfg.dtype), "BLD")
-        if written_out:  # XLA's CPU backend runs it a tenth faster
-            kept = []
-            caches: Sequence[Cache | None] = cache or [None] * cfg.n_layers
-            for weights, layer_cache in zip(unstack(layers, cfg.n_layers), caches, strict=True):
-                x_BLD, layer_cache = body(x_BLD, (weights, layer_cache))
-                kept.append(layer_cache)
-        else:
-            x_BLD, stacked = jax.lax.scan(body, x_BLD, (layers, stack(cache) if cache else None))
-            kept = unstack(stacked, cfg.n_layers) if cache else []
+        graph, kept = nnx.split(self.layers)[0], list[Any]()
+        x_BLD = constrain(embed(self.embedding_VD[...], tokens_BL, self.cfg.dtype), "BLD")
+        for weights, of_layer in zip(layers, cache, strict=True):
+            layer = nnx.merge(graph, nnx.State(weights))
+            x_BLD, written = layer(x_BLD, segments_BL, positions_BL, of_layer, segments_BS, offset)
+            kept.append(written)
         return self.final_norm(x_BLD), kept
 
 

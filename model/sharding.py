@@ -21,7 +21,6 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "D": (("fsdp",), ()),  # model width
     "N": (("tensor",), ("tensor",)),  # query heads
     "K": (("tensor",), ("tensor",)),  # key and value heads
-    "G": ((), ()),  # query heads a key head: N / K
     "H": ((), ()),  # head width
     "F": (("tensor",), ("tensor",)),  # feed-forward width
     "V": (("tensor",), ("tensor",)),  # vocabulary
@@ -39,7 +38,12 @@ def make_mesh(data: int, fsdp: int, tensor: int, devices: list[jax.Device] | Non
 
 
 def spec(dims: str, activation: bool = False) -> PartitionSpec:
-    """The PartitionSpec of an array with these dimension letters. Raises ValueError on an unknown letter or an axis used twice.
+    """The PartitionSpec of an array with these dimension letters. Raises ValueError on an unknown letter or an axis used twice."""
+    return PartitionSpec(*(axes or None for axes in _axes(dims, activation)))
+
+
+def _axes(dims: str, activation: bool = False) -> list[tuple[str, ...]]:
+    """The mesh axes that each dimension is split over.
 
     A parameter of one dimension, a norm's scale, is whole on every device: to gather it would take longer than to keep it.
     """
@@ -51,7 +55,7 @@ def spec(dims: str, activation: bool = False) -> PartitionSpec:
     used = [axis for group in axes for axis in group]
     if len(used) != len(set(used)):
         raise ValueError(f"dimensions {dims!r} use a mesh axis twice: {axes}")
-    return PartitionSpec(*(group or None for group in axes))
+    return axes
 
 
 def constrain(x: jax.Array, dims: str) -> jax.Array:
@@ -117,12 +121,11 @@ def param_shardings(params: Mapping[str, Any], mesh: Mesh) -> Any:
                 f"parameter {name} has shape {array.shape}, but its name ends with {dims!r}; end it with a letter of {''.join(RULES)} "
                 "for each dimension, as in query_DNH (under layers, R is added in front)"
             )
-        parts = spec(dims)
-        for letter, size in zip(dims, array.shape, strict=True):
-            for axis in RULES[letter][0]:
+        for letter, size, axes in zip(dims, array.shape, _axes(dims), strict=True):
+            for axis in axes:
                 if size % mesh.shape[axis]:
                     raise ValueError(f"parameter {name}: {letter}={size} does not divide over mesh.{axis}={mesh.shape[axis]}")
-        return NamedSharding(mesh, parts)
+        return NamedSharding(mesh, spec(dims))
 
     return jax.tree_util.tree_map_with_path(one, params)
 

@@ -7,6 +7,7 @@ longer than the context are read in windows that overlap by half, and a window s
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import sentencepiece as spm
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from varietas.data.corpus import Corpus
 from varietas.data.documents import Document
@@ -69,15 +70,6 @@ def nats(
 ) -> dict[str, float]:
     """Negative log-likelihood of each language's text in nats, in windows of `length` tokens, `batch_size` windows at a time."""
     graph, _ = graph_and_shapes(cfg, build)
-
-    @jax.jit
-    def score(params: Params, tokens: jax.Array, targets: jax.Array, segments: jax.Array) -> jax.Array:
-        decoder = bind(graph, params)
-        positions = jnp.broadcast_to(jnp.arange(length), tokens.shape)
-        hidden = decoder(tokens, segments, positions)
-        nll = cross_entropy(hidden, decoder.head_DV, targets, jnp.zeros(tokens.shape), 0.0, cfg.loss_chunk)[1]
-        return jax.lax.with_sharding_constraint(nll, replicated(mesh))
-
     total = dict.fromkeys(texts, 0.0)
     todo = ((code, ids, n) for code, text in texts.items() for document in text.documents for ids, n in windows(document, length))
     with jax.set_mesh(mesh):
@@ -89,10 +81,22 @@ def nats(
                     ids[1:],
                     1,
                 )
-            nll = np.asarray(score(params, *(jax.device_put(x, batch_sharding(mesh)) for x in rows.values())), np.float64)
+            on_device = (jax.device_put(x, batch_sharding(mesh)) for x in rows.values())
+            nll = np.asarray(_score(graph, cfg.loss_chunk, replicated(mesh), params, *on_device), np.float64)
             for r, (code, ids, n) in enumerate(group):
                 total[code] += float(nll[r, len(ids) - 1 - n : len(ids) - 1].sum())
     return total
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _score(
+    graph: Any, loss_chunk: int, everywhere: NamedSharding, params: Params, tokens: jax.Array, targets: jax.Array, segments: jax.Array
+) -> jax.Array:
+    """Nats of each target (B, L), float32, on all devices. Compiled once a model, also for evaluations in the course of training."""
+    decoder = bind(graph, params)
+    hidden = decoder(tokens, segments, jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape))
+    nll = cross_entropy(hidden, decoder.head_DV, targets, jnp.zeros(tokens.shape), 0.0, loss_chunk)[1]
+    return jax.lax.with_sharding_constraint(nll, everywhere)
 
 
 def unigram_nats(texts: dict[str, Text], corpus: Corpus | Sources, shares: np.ndarray) -> dict[str, float]:

@@ -6,7 +6,7 @@ see and its positions leave the padding out. Each row has a random key of its ow
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +15,33 @@ from jax.sharding import Mesh
 
 from varietas.model.attention import Cache
 from varietas.model.config import ModelConfig
-from varietas.model.decoder import Build, Decoder, Params, bind, empty_cache, graph_and_shapes
+from varietas.model.decoder import Build, Decoder, Params, bind, empty_cache, graph_and_shapes, unstack
+from varietas.model.sharding import dims_of
 
 ROUND = 64  # cache lengths are multiples of it, so that few programs are compiled
 
 
+class Weights(NamedTuple):
+    """Parameters as generation reads them, once a token: matrices of the compute dtype, layers one by one."""
+
+    others: Params  # all but the layers
+    layers: list[Params]
+
+
+@partial(jax.jit, static_argnames="cfg")
+def weights_of(params: Params, cfg: ModelConfig) -> Weights:
+    """A copy of the parameters; the tokens are the same as with casting them where they are used, as training does."""
+
+    def cast(path: tuple[Any, ...], x: jax.Array) -> jax.Array:
+        scale = len(dims_of(tuple(part.key for part in path)).removeprefix("R")) == 1
+        return x if scale else x.astype(cfg.dtype)
+
+    others = jax.tree_util.tree_map_with_path(cast, params)
+    return Weights(others, unstack(others.pop("layers"), cfg.n_layers))
+
+
 def generate(
-    params: Params,
+    weights: Weights,
     cfg: ModelConfig,
     prompts: Sequence[Sequence[int]],
     max_tokens: int,
@@ -61,7 +81,7 @@ def generate(
 
     def advance(cache: list[Cache], tokens_BL: jax.Array, offset: int) -> tuple[jax.Array, list[Cache]]:
         with jax.set_mesh(mesh):  # not around the loop: a generator would leave it set for its caller
-            return _advance(graph, params, cache, tokens_BL, padding, keys, jnp.int32(offset), temperature, top_p, n_pieces)
+            return _advance(graph, weights, cache, tokens_BL, padding, keys, jnp.int32(offset), temperature, top_p, n_pieces)
 
     chosen, cache = advance(empty_cache(cfg, len(prompts), size), jnp.asarray(tokens), 0)
     ended = np.zeros(len(prompts), bool)
@@ -77,7 +97,7 @@ def generate(
 @partial(jax.jit, static_argnames=("graph", "temperature", "top_p", "n_pieces"), donate_argnames="cache")
 def _advance(
     graph: Any,
-    params: Params,
+    weights: Weights,
     cache: list[Cache],
     tokens_BL: jax.Array,
     padding_B: jax.Array,
@@ -93,8 +113,9 @@ def _advance(
     place = start + jnp.arange(L)
     segments_BL = (place >= padding_B[:, None]).astype(jnp.int32)
     segments_BS = (jnp.arange(cache[0][0].shape[1]) >= padding_B[:, None]).astype(jnp.int32)
-    decoder = bind(graph, params)
-    hidden, cache = decoder.extend(tokens_BL, segments_BL, jnp.maximum(place - padding_B[:, None], 0), cache, segments_BS, start)
+    decoder = bind(graph, {**weights.others, "layers": weights.layers[0]})
+    positions_BL = jnp.maximum(place - padding_B[:, None], 0)
+    hidden, cache = decoder.extend(tokens_BL, segments_BL, positions_BL, weights.layers, cache, segments_BS, start)
     head = decoder.head_DV.astype(hidden.dtype)
     logits = jnp.einsum("BD,DV->BV", hidden[:, -1], head, preferred_element_type=jnp.float32)
     return choose(logits[:, :n_pieces], jax.vmap(jax.random.fold_in)(keys_B, start + L - padding_B), temperature, top_p), cache

@@ -34,9 +34,9 @@ class Recorder:
     """Turns the metrics of each step, as they leave the device, into records; keeps count of the tokens seen."""
 
     def __init__(
-        self, log: "MetricsLog", screen: "Screen", corpus: Corpus | Sources, seen: np.ndarray, flops_per_token: float, peak: float
+        self, log: "MetricsLog", screen: "Screen", corpus: Corpus | Sources, seen: np.ndarray, flops_per_token: float, peak: float | None
     ):
-        """`seen`: int64, tokens of each language of the corpus in earlier steps. `peak`: FLOP/s of all devices."""
+        """`seen`: int64, tokens of each language of the corpus in earlier steps. `peak`: FLOP/s of all devices, if known."""
         self._log, self._screen, self._corpus, self.seen = log, screen, corpus, seen
         self._flops_per_token, self._peak = flops_per_token, peak
         self._corpus_tokens = np.array([corpus.tokens(code) for code in corpus.languages])
@@ -59,7 +59,7 @@ class Recorder:
             **{name: float(values[name]) for name in ("loss", "grad_norm", "learning_rate")},
             "tokens": int(tokens.sum()),
             "tokens_per_second": round(speed, 1),
-            "mfu": round(speed * self._flops_per_token / self._peak, 4),
+            "mfu": round(speed * self._flops_per_token / self._peak, 4) if self._peak else None,
             "languages": self._languages(values["nll"], values["targets"], tokens),
         }
         if not (math.isfinite(record["loss"]) and math.isfinite(record["grad_norm"])):
@@ -92,7 +92,8 @@ class MetricsLog:
         """`record` as in the README: step, loss, …, languages: {code: {loss, tokens, epochs}}."""
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
-        scalars = {name: record[name] for name in ("loss", "grad_norm", "learning_rate", "tokens_per_second", "mfu")}
+        known = (name for name in ("loss", "grad_norm", "learning_rate", "tokens_per_second", "mfu") if record[name] is not None)
+        scalars = {name: record[name] for name in known}
         losses = {code: language["loss"] for code, language in record["languages"].items() if language["loss"] is not None}
         self._show(scalars | {f"loss_by_language/{code}": loss for code, loss in losses.items()}, record["step"])
 

@@ -6,20 +6,21 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-# Dense bf16 FLOP/s of one device, makers' data sheets. A part of jax's device_kind in lower case finds it.
+# Dense bf16 FLOP/s of what jax calls a device, makers' data sheets. The first that is a part of its device_kind in lower case holds.
 PEAK = {
-    "h100": 989e12, "h200": 989e12, "gh200": 989e12, "a100": 312e12, "mi250": 191.5e12, "mi300": 1307e12,
-    "v6": 918e12, "v5p": 459e12, "v5 lite": 197e12, "v5e": 197e12, "v4": 275e12,
+    "h100 pcie": 756e12, "h100 nvl": 835e12, "h100": 989e12, "h200": 989e12, "gb200": 2500e12, "b200": 2250e12, "a100": 312e12,
+    "l40s": 362e12, "mi250": 191.5e12, "mi300a": 980.6e12, "mi300": 1307e12, "mi325": 1307e12,
+    "tpu7": 1153.5e12, "tpu v6": 918e12, "tpu v5 lite": 197e12, "tpu v5e": 197e12, "tpu v5": 459e12, "tpu v4": 275e12,
 }  # fmt: skip
 
 
-def peak_flops(mesh: Mesh) -> float:
-    """FLOP/s of all devices of the mesh together. For a CPU, or a device not in the table, a matrix product is timed."""
+def peak_flops(mesh: Mesh) -> float | None:
+    """FLOP/s of all devices of the mesh together: for CPUs a matrix product is timed; None for an accelerator that is not in the table."""
     device = mesh.devices.flat[0]
-    for kind, flops in PEAK.items():
-        if kind in device.device_kind.lower():
-            return flops * mesh.size
-    return _measured(device) * (1 if device.platform == "cpu" else mesh.size)
+    if device.platform == "cpu":
+        return _measured(device)
+    of_one = next((flops for kind, flops in PEAK.items() if kind in device.device_kind.lower()), None)
+    return of_one and of_one * mesh.size
 
 
 def _measured(device: jax.Device, size: int = 1024) -> float:

@@ -3,8 +3,8 @@
     python tests/bench/aot.py [--config NAME …] [--machine h100 v5p v6e] [--devices 8 64 …] [--config.FIELD=VALUE …] [--out FILE.md]
 
 The compilers lie in .venv/aot, where `make .venv/aot/tpu` and `make .venv/aot/cuda` (3 GB) put them, and not beside jax, which would load
-them in every run. A compile takes seconds for H100s, a minute for TPUs. The global batch stays the config's, and is worked through in as
-many parts (train.grad_accum) as leave a device ROWS at once.
+them in every run. A compile takes seconds for H100s, a minute for TPUs. The global batch is the config's, or the nearest smaller one that
+the devices can share, and is worked through in as many parts (train.grad_accum) as leave a device ROWS at once.
 """
 
 import argparse
@@ -58,9 +58,10 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 HEAD = """# What a step holds and sends at scale
 
 By `make bench-aot`, which compiles the training step of each config for machines that are not there: figures of XLA's compilers, none was
-run. Of one device and one step: TFLOP by formula; GiB held, of state and at most; GiB sent (in how many exchanges); the part of those
-bytes that is hidden, under way while products are computed; and the partitioner's warnings of "involuntary full rematerialization".
-(!): more than the device has. What a TPU gathers in the course of a product is a permute here.
+run. The batch is the config's, or the nearest smaller one that the devices can share. Of one device and one step: TFLOP by formula; GiB
+held, of state and at most; GiB sent (in how many exchanges); the part of those bytes that is hidden, under way while products are
+computed; and the partitioner's warnings of "involuntary full rematerialization". (!): more than the device has. What a TPU gathers in the
+course of a product is a permute here.
 
 """
 
@@ -75,7 +76,7 @@ class Machine:
 
 
 MACHINES = {
-    "h100": Machine(80 * 2**30),
+    "h100": Machine(84_978_434_048),
     "v5p": Machine(95 * 2**30, shapes=("2x2x2", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16")),
     "v6e": Machine(32 * 2**30, shapes=("2x4", "4x8", "8x8", "8x16", "16x16")),
 }

@@ -57,7 +57,7 @@ def bare_step(config: ConfigDict) -> Steps:
     from varietas.train.experiment import OptimConfig
     from varietas.train.step import BATCH_FIELDS, abstract_state, compile_step, init_state, make_step
 
-    mesh = make_mesh(*resolve_mesh(config, backend.start(cpu_devices(config, os.cpu_count() or 1))))
+    mesh = make_mesh(*resolve_mesh(config, backend.start(cpu_devices(config, backend.cores()))))
     model, optim, t, seq_len = ModelConfig(**config.model), OptimConfig(**config.optim), config.train, config.data.seq_len
     step = compile_step(make_step(model, optim, t.steps, 40, t.grad_accum), abstract_state(model, optim, mesh), t.batch_size, seq_len, mesh)
     state = init_state(model, optim, mesh, 0)

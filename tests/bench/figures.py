@@ -23,10 +23,13 @@ def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
 
 
 def shared_config(fields: list[str]) -> ConfigDict:
-    """config.py with `--config.FIELD=VALUE` of the command line; a mistake in them ends the program."""
+    """config.py with `--config.FIELD=VALUE` of the command line; a mistake in them, or what only ours could do, ends the program."""
     try:
         config = load_config(str(Path(__file__).with_name("config.py")), fields)
         check(config)
+        m = config.model
+        if m.dtype != "float32" or m.remat != "none" or m.qk_norm:
+            raise ValueError("what ours is compared with has model.dtype=float32, model.remat=none, model.qk_norm=False; leave them so")
     except ValueError as error:
         sys.exit(str(error))
     return config

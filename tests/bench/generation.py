@@ -24,16 +24,16 @@ Timed = Callable[[np.ndarray], tuple[float, float]]  # prompts -> seconds to the
 def varietas(config: Any) -> Timed:
     from varietas.launch import backend
     from varietas.model.sharding import make_mesh
-    from varietas.train.generate import generate
+    from varietas.train.generate import generate, weights_of
     from varietas.train.step import fresh_params
 
     backend.start(1)
     model, mesh = ModelConfig(**config.model), make_mesh(1, 1, 1)
-    params = fresh_params(model, mesh, 0)
+    weights = weights_of(fresh_params(model, mesh, 0), model)
 
     def run(prompts: np.ndarray) -> tuple[float, float]:
         begun = time.perf_counter()
-        tokens = generate(params, model, prompts.tolist(), NEW, -1, mesh)
+        tokens = generate(weights, model, prompts.tolist(), NEW, -1, mesh)
         next(tokens)
         first = time.perf_counter()
         for _ in tokens:

@@ -74,7 +74,7 @@ def measure(config: ModelConfig, n_rows: int, seq_len: int, steps: int) -> dict[
         "compile_seconds": round(compiled, 1),
         "step_seconds": round(median, 4),
         "tokens_per_second": round(tokens),
-        "mfu": round(tokens * train_flops_per_token(config, seq_len) / peak_flops(mesh), 4),
+        "mfu": round(tokens * train_flops_per_token(config, seq_len) / peak, 4) if (peak := peak_flops(mesh)) else None,
         "peak_gib": round(memory.peak_memory_in_bytes / 2**30, 1),
         "loss": round(loss, 4),
     }
@@ -99,6 +99,8 @@ def main() -> None:
             except (jax.errors.JaxRuntimeError, RuntimeError, ValueError) as error:
                 found[f"{attention}, remat {remat}"] = {"error": " ".join(str(error).split())[:300]}
             print(f"{attention}, remat {remat}: {found[f'{attention}, remat {remat}']}", flush=True)
+    if all("error" in one for one in found.values()):
+        sys.exit("nothing could be measured; with less memory try --rows 4, or --remat full")
     what = f"EuroLLM 1.7B, {args.rows} rows of {args.seq_len} tokens"
     record = {"date": str(date.today()), "device": device.device_kind, "jax": jax.__version__, "what": what, "found": found}
     write_json(REPO / "docs" / "benchmarks-gpu.json", record)

@@ -8,13 +8,14 @@ and by two. Without --input: texts put together from the embedded corpus's sente
 
 import argparse
 import json
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
 
-import sentencepiece as spm
 from figures import arguments, by_turns, documents, timed, write
 
+from varietas.data import tokenizer
 from varietas.data.clean import Cleaning
 from varietas.data.default import default_corpus
 from varietas.data.documents import Document
@@ -36,14 +37,17 @@ def main() -> None:
             records = [json.dumps({"text": text, "lang": language}, ensure_ascii=False) for language, text in documents(MADE)]
             for part in range(2):  # one a worker
                 (Path(folder) / f"{part}.jsonl").write_text("\n".join(records[part::2]) + "\n", "utf-8")
-        compare(args.input or [f"{folder}/*.jsonl"], args)
+        try:
+            compare(args.input or [f"{folder}/*.jsonl"], args)
+        except (ValueError, OSError) as error:
+            sys.exit(str(error))
 
 
 def compare(patterns: list[str], args: argparse.Namespace) -> None:
     files = expand(patterns)
     texts = [record.text for file in files for record in read(file) if isinstance(record, Document)]
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
-    processor = spm.SentencePieceProcessor(model_file=str(args.tokenizer))
+    processor = tokenizer.load(args.tokenizer)
     web = Cleaning(**load_config("web").clean)
 
     def bare() -> None:

@@ -73,19 +73,25 @@ def main() -> None:
     print("docs/benchmarks.md and docs/benchmarks.json are written")
 
 
-def page(record: dict[str, Any]) -> str:
+def _about(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-    lines = ["# Benchmarks", "", f"By `make bench` on {record['date']}: {record['machine']}; {versions}."]
+    return f"on {record['date']}: {record['machine']}; {versions}."
+
+
+def page(record: dict[str, Any]) -> str:
+    lines = ["# Benchmarks", "", f"By `make bench` {_about(record)}"]
     lines += [
-        "Medians of rounds in which ours and what it is compared with take turns. "
+        "Medians of rounds; where ours is compared with something, the two take turns. "
         "What is named `…_vs_…` is theirs by ours: above 1 we are faster."
     ]
     for name, (heading, goals) in PARTS.items():
         if name not in record["parts"]:
             continue
         part = record["parts"][name]
-        other = "" if part["date"] == record["date"] else f" ({part['date']})"
-        lines += ["", f"## {heading}{other}", "", "```", *part["lines"], "```", "", "| figure | found | goal |", "|---|---|---|"]
+        lines += ["", f"## {heading}", ""]
+        if any(part[key] != record[key] for key in ("date", "machine", "versions")):
+            lines += [_about(part), ""]
+        lines += ["```", *part["lines"], "```", "", "| figure | found | goal |", "|---|---|---|"]
         lines += [f"| `{figure}` | {value:.3f} | {goals.get(figure, '')} |" for figure, value in part["ratios"].items()]
     gpu = DOCS / "benchmarks-gpu.json"
     if gpu.exists():

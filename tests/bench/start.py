@@ -31,9 +31,11 @@ def first_step(run: Path, environment: dict[str, str]) -> float:
     command = [sys.executable, "-m", "varietas.launch", "train", "--config", str(CONFIG), "--run", str(run), "--config.train.steps=2"]
     begun, metrics = time.perf_counter(), run / "metrics.jsonl"
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    ended = False
     while not (metrics.exists() and metrics.stat().st_size):
-        if process.poll() not in (None, 0):
-            sys.exit(f"{' '.join(command)}: {process.stderr.read().decode()[-500:] if process.stderr else ''}")
+        if ended:
+            sys.exit(f"{' '.join(command)}: no step; {process.stderr.read().decode()[-500:] if process.stderr else ''}")
+        ended = process.poll() is not None
         time.sleep(0.01)
     found = time.perf_counter() - begun
     process.wait()

@@ -7,13 +7,14 @@
 """
 
 import resource
+import statistics
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from figures import arguments, write
+from figures import arguments, timed, write
 
 from varietas.data.mixture import Mixture, Phase
 from varietas.data.stream import BLOCK_ROWS, Stream
@@ -56,17 +57,18 @@ def main() -> None:
         tokens = sum(map(corpus.tokens, corpus.languages))
         lines = [f"{n_documents:,} documents, {tokens:,} tokens; before: {_memory()}"]
         phase = Phase("late", tokens // 2, tokens // 10, Mixture(alpha=1.0))
-        begun = time.perf_counter()
-        stream = Stream(corpus, Mixture(alpha=0.3, phases=(phase,)), SEQ_LEN, 0)  # type: ignore[arg-type]
-        next(stream.documents(0, 8))
-        first = time.perf_counter() - begun
-        begun = time.perf_counter()
-        next(stream.documents(10**10, 10**10 + 8))
-        far = time.perf_counter() - begun
-        begun = time.perf_counter()
-        for b in range(1, BLOCKS + 1):
-            next(stream.documents(b * BLOCK_ROWS, b * BLOCK_ROWS + 8))
-        block = (time.perf_counter() - begun) / BLOCKS
+        seconds: list[tuple[float, float, float]] = []
+        for _ in range(args.rounds):
+            begun = time.perf_counter()
+            stream = Stream(corpus, Mixture(alpha=0.3, phases=(phase,)), SEQ_LEN, 0)  # type: ignore[arg-type]
+            next(stream.documents(0, 8))
+            first = time.perf_counter() - begun
+            far = timed(lambda stream=stream: next(stream.documents(10**10, 10**10 + 8)))
+            begun = time.perf_counter()
+            for b in range(1, BLOCKS + 1):
+                next(stream.documents(b * BLOCK_ROWS, b * BLOCK_ROWS + 8))
+            seconds.append((first, far, (time.perf_counter() - begun) / BLOCKS))
+    first, far, block = map(statistics.median, zip(*seconds, strict=True))
     lines += [
         f"first rows after {first:.2f} s, row 10,000,000,000 after {far:.2f} s; after: {_memory()}",
         f"a block of {BLOCK_ROWS * SEQ_LEN:,} tokens in {block:.3f} s: {BLOCK_ROWS * SEQ_LEN / block / 1e6:,.0f} M tokens/s planned",

@@ -13,14 +13,15 @@ def training(config: ConfigDict) -> tuple[Any, Callable[[Any, jax.Array], tuple[
     """State, jitted step, and a batch of random tokens (B, L)."""
     m, o = config.model, config.optim
     D, F, N, K, V, R = m.d_model, m.d_ff, m.n_heads, m.n_kv_heads, m.vocab_size, m.n_layers
-    H, L = D // N, config.data.seq_len
+    H, L = m.d_head or D // N, config.data.seq_len
     shapes = {"q": (R, D, N * H), "k": (R, D, K * H), "v": (R, D, K * H), "o": (R, N * H, D), "gate": (R, D, F), "up": (R, D, F)}
     shapes |= {"down": (R, F, D)}
     keys = iter(jax.random.split(jax.random.key(0), 16))
     layers = {name: 0.02 * jax.random.normal(next(keys), shape) for name, shape in shapes.items()}
     layers |= {name: jnp.ones((R, D)) for name in ("attention_norm", "feed_forward_norm")}
-    params = {"embedding": 0.02 * jax.random.normal(next(keys), (V, D)), "head": 0.02 * jax.random.normal(next(keys), (D, V))}
-    params |= {"layers": layers, "norm": jnp.ones(D)}
+    params = {"embedding": 0.02 * jax.random.normal(next(keys), (V, D)), "layers": layers, "norm": jnp.ones(D)}
+    if not m.tied_embeddings:
+        params["head"] = 0.02 * jax.random.normal(next(keys), (D, V))
     adamw = optax.adamw(o.peak_lr, o.beta1, o.beta2, o.eps, weight_decay=o.weight_decay)
     optimizer = optax.chain(optax.clip_by_global_norm(o.clip_norm), adamw)
     angle = jnp.arange(L)[:, None, None] * frequencies(m.rope_theta, H)
@@ -47,7 +48,7 @@ def training(config: ConfigDict) -> tuple[Any, Callable[[Any, jax.Array], tuple[
 
     def loss(params: Any, tokens: jax.Array) -> jax.Array:
         x, _ = jax.lax.scan(layer, params["embedding"][tokens], params["layers"])
-        logits = norm(x, params["norm"]) @ params["head"]
+        logits = norm(x, params["norm"]) @ params.get("head", params["embedding"].T)
         return optax.softmax_cross_entropy_with_integer_labels(logits[:, :-1], tokens[:, 1:]).mean()
 
     @jax.jit

@@ -34,6 +34,8 @@ from varietas.launch.settings import check, config_names, cpu_devices, experimen
         (["--config.data.mixture.alpha=100"], "data.mixture.alpha=100.0 must be from 0 to 1"),
         (["--config.seed=99999999999999999999"], "must be less than 2^63"),
         (["--config.model.attention=cudnn"], "needs model.dtype=bfloat16"),
+        (["--config.model.attention=cudnn", "--config.model.dtype=bfloat16", "--config.data.seq_len=63"], "found 8 and data.seq_len=63"),
+        (["--config.model.attention=cudnn", "--config.model.dtype=bfloat16", "--config.model.d_head=12"], "found 12 and data.seq_len=128"),
         (["--config.train.grad_accum=3"], "train.grad_accum=3 does not divide train.batch_size=8; set grad_accum=2"),
         (["--config.data.mixture.weights=ces_Latn"], "is not CODE:WEIGHT"),
     ],
@@ -84,8 +86,10 @@ def test_mesh(overrides: list[str], n_devices: int, result: tuple[int, int, int]
         ([], 16, 8),
         ([], 1, 1),
         (["--config.mesh.fsdp=4"], 2, 4),
-        (["--config.train.batch_size=12"], 12, 4),  # 6 would not divide d_model=64
-        (["--config.train.batch_size=15", "--config.mesh.tensor=2"], 30, 2),
+        (["--config.train.batch_size=12"], 14, 6),  # of 7, the batch would not divide
+        (["--config.train.batch_size=12", "--config.mesh.fsdp=-1", "--config.mesh.data=1"], 12, 4),  # 6 would not divide d_model=64
+        (["--config.train.batch_size=15", "--config.mesh.tensor=2"], 30, 10),
+        (["--config.mesh.data=1", "--config.mesh.fsdp=1", "--config.mesh.tensor=-1", "--config.model.n_kv_heads=4"], 16, 4),
     ],
 )
 def test_the_virtual_devices_chosen_fit_the_config(overrides: list[str], cores: int, devices: int) -> None:

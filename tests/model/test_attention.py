@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -12,9 +13,9 @@ import pytest
 
 from varietas.launch.settings import load_config
 from varietas.model import blockwise
-from varietas.model.attention import attend
+from varietas.model.attention import attend, on_nvidia
 from varietas.model.config import ModelConfig
-from varietas.model.decoder import Params, bind, empty_cache, graph_and_shapes
+from varietas.model.decoder import Params, bind, empty_cache, graph_and_shapes, unstack
 
 CFG = replace(ModelConfig(**load_config("tiny").model), vocab_size=128, n_kv_heads=2, qk_norm=True)
 L = 130  # three blocks of queries
@@ -68,7 +69,7 @@ def test_equal_values_give_no_gradient_to_queries_in_bfloat16() -> None:
     q, k, v, segments = inputs(200, 4, 2)
     q, k, v = (jnp.asarray(x, jnp.bfloat16) for x in (q, k + 5, np.broadcast_to(v[:, :1], v.shape)))
     weight = np.random.default_rng(0).standard_normal(q.shape).astype(np.float32)
-    found = jax.grad(lambda q: jnp.sum(weight * attend(q, k, v, segments, segments, implementation="blocks")))(q)
+    found = jax.jit(jax.grad(lambda q: jnp.sum(weight * attend(q, k, v, segments, segments, implementation="blocks"))))(q)
     assert np.abs(np.asarray(found, np.float32)).max() < 1e-4  # 1.3e-6 was seen; 0.04 where the two were rounded differently
 
 
@@ -84,8 +85,29 @@ def test_keys_taken_in_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
     whole = value_and_gradients()
     monkeypatch.setattr(blockwise, "KEYS_AT_ONCE", 48)  # 64, 128, 192 and 200 keys in 2, 3, 4 and 5 chunks, the last ones padded
+    assert str(jax.make_jaxpr(partial(attend, implementation="blocks"))(q, k, v, segments, segments)).count("scan[") == 4
     for found, expected in zip(jax.tree.leaves(value_and_gradients()), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=6e-6)
+
+
+def test_an_implementation_that_is_not_known_is_an_error() -> None:
+    with pytest.raises(ValueError, match="attention 'flash' is none of auto, blocks, cudnn"):
+        attend(*inputs(4, 4, 2), np.ones((2, 4), np.int32), implementation="flash")
+
+
+@pytest.mark.parametrize(
+    ("kind", "capability", "suits"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "8.0", True),
+        ("NVIDIA H100", "9.0", True),
+        ("Tesla V100 NVIDIA", "7.0", False),
+        ("AMD MI250X", "9.0", False),
+    ],
+)
+def test_cudnn_is_for_nvidia_from_ampere_on(monkeypatch: pytest.MonkeyPatch, kind: str, capability: str, suits: bool) -> None:
+    device = SimpleNamespace(platform="gpu", device_kind=kind, compute_capability=capability)
+    monkeypatch.setattr(jax, "devices", lambda: [device])
+    assert on_nvidia() == suits
 
 
 def test_memory_grows_with_the_length_and_not_its_square() -> None:
@@ -129,7 +151,7 @@ def hidden(params: Params, *rows: jax.Array) -> jax.Array:
 @partial(jax.jit, static_argnames="static_offset")
 def extend(params: Params, rows: tuple, cache: tuple, segments_BS: jax.Array, offset: jax.Array | int, static_offset: int | None = None):
     start = offset if static_offset is None else static_offset
-    return bind(graph_and_shapes(CFG)[0], params).extend(*rows, cache, segments_BS, start)
+    return bind(graph_and_shapes(CFG)[0], params).extend(*rows, unstack(params["layers"], CFG.n_layers), cache, segments_BS, start)
 
 
 @pytest.mark.parametrize("place", [0, 49, 50, 64, 119])

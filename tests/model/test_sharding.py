@@ -84,6 +84,7 @@ def test_a_size_that_does_not_divide_is_an_error(mesh: Mesh) -> None:
     with pytest.raises(ValueError, match=r"layers/gate_DF: D=63 does not divide over mesh.fsdp=2"):
         shardings_of(mesh, gate_DF=(2, 63, 192))
     assert shardings_of(mesh, gate_DF=(3, 64, 192))["layers"]["gate_DF"].spec == P(None, "fsdp", "tensor")
+    assert shardings_of(mesh, scale_D=(2, 63))["layers"]["scale_D"].spec == P(None, None)  # whole on every device
 
 
 def test_a_mesh_takes_all_the_devices() -> None:

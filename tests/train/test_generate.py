@@ -13,7 +13,7 @@ from varietas.launch.settings import load_config
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Params, bind, graph_and_shapes
 from varietas.model.sharding import make_mesh
-from varietas.train.generate import _advance, choose, generate
+from varietas.train.generate import _advance, choose, generate, weights_of
 
 CFG = replace(ModelConfig(**load_config("tiny").model), vocab_size=128, n_kv_heads=2, tied_embeddings=False)
 NONE = -1  # an end of sequence that never comes
@@ -32,7 +32,8 @@ def params() -> Params:
 def texts(params: Params, prompts: Sequence[list[int]], n: int = 12, eos: int = NONE, mesh: Any = (1, 1, 1), **kwargs: Any) -> list[list]:
     """What `generate` yields, a list for each prompt."""
     devices = jax.devices()[: int(np.prod(mesh))]
-    return [list(row) for row in zip(*generate(params, CFG, prompts, n, eos, make_mesh(*mesh, devices=devices), **kwargs), strict=True)]
+    rows = generate(weights_of(params, CFG), CFG, prompts, n, eos, make_mesh(*mesh, devices=devices), **kwargs)
+    return [list(row) for row in zip(*rows, strict=True)]
 
 
 @pytest.fixture(scope="module")

@@ -53,11 +53,13 @@ def test_tensorboard_gets_each_language_and_is_told_what_a_restart_makes_void(tm
     record = {"step": 4, "loss": 3.5, "grad_norm": 1.0, "learning_rate": 0.25, "tokens": 7, "tokens_per_second": 10.0, "mfu": 0.5}
     with MetricsLog(tmp_path, 4) as log:
         log.write({**record, "languages": languages})
+        log.write({"step": 5, "loss": 3.0, "grad_norm": 1.0, "learning_rate": 0.25, "tokens_per_second": 9.0, "mfu": None, "languages": {}})
         log.write_evaluation(5, {"ces_Latn": 1.75})
     written = events(tmp_path / "tensorboard")
     scalars = {(event.step, value.tag): value.simple_value for event in written for value in event.summary.value}
     assert scalars == {
         (4, "loss"): 3.5, (4, "grad_norm"): 1.0, (4, "learning_rate"): 0.25, (4, "tokens_per_second"): 10.0, (4, "mfu"): 0.5,
         (4, "loss_by_language/ces_Latn"): 2.5, (4, "bits_per_byte/ces_Latn"): 1.75,
+        (5, "loss"): 3.0, (5, "grad_norm"): 1.0, (5, "learning_rate"): 0.25, (5, "tokens_per_second"): 9.0,
     }  # fmt: skip
     assert any(event.step == 4 and event.session_log.status == 1 for event in written)  # START: later steps of earlier files are void

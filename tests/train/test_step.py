@@ -77,12 +77,12 @@ def mesh_of(sizes: tuple[int, int, int]) -> Mesh:
 
 
 @cache
-def fresh() -> State:
+def fresh(cfg: ModelConfig = CFG) -> State:
     """Random parameters as a new model has them, but for norms that are not all alike."""
     rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda x: rng.normal(0, 0.02, x.shape).astype(np.float32), graph_and_shapes(CFG)[1])
+    params = jax.tree.map(lambda x: rng.normal(0, 0.02, x.shape).astype(np.float32), graph_and_shapes(cfg)[1])
     params = jax.tree_util.tree_map_with_path(lambda path, x: x + path[-1].key.startswith("scale"), params)
-    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract_state(CFG, OPTIM, mesh_of(ONE)))
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract_state(cfg, OPTIM, mesh_of(ONE)))
     return replace(zeros, params=params)
 
 
@@ -92,7 +92,7 @@ def run(sizes: tuple[int, int, int] = ONE, steps: int = STEPS, grad_accum: int =
     mesh, cfg = mesh_of(sizes), replace(CFG, **changes)
     abstract = abstract_state(cfg, OPTIM, mesh)
     step = compile_step(make_step(cfg, OPTIM, STEPS, N_LANGUAGES, grad_accum), abstract, B, L, mesh)
-    state = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding, may_alias=False), fresh(), abstract)
+    state = jax.tree.map(lambda x, like: jax.device_put(x, like.sharding, may_alias=False), fresh(cfg), abstract)
     metrics, gradients = [], None
     for batch in BATCHES[:steps]:
         state, out = jax.block_until_ready(step(state, jax.device_put(batch, batch_sharding(mesh))))
@@ -168,11 +168,24 @@ def test_gradients_are_those_of_the_textbook(sizes: tuple[int, int, int]) -> Non
 
 
 def test_a_stack_written_out_is_the_scanned_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = run(steps=3)
+    def scans() -> int:
+        step = make_step(CFG, OPTIM, STEPS, N_LANGUAGES)
+        return str(jax.make_jaxpr(step)(abstract_state(CFG, OPTIM, mesh_of(ONE)), BATCHES[0])).count("scan[")
+
+    written, others = run(steps=3), scans()  # those of the loss
     monkeypatch.setattr(decoder, "WRITTEN_OUT", 0)
+    assert scans() == others + 2  # forwards and backwards
     scanned = run.__wrapped__(steps=3)
     np.testing.assert_allclose(scanned.losses, written.losses, rtol=1e-6)
     assert_trees_close(scanned.gradients, written.gradients, 3e-6)
+
+
+def test_a_mesh_changes_no_gradient_of_what_the_textbook_lacks() -> None:
+    """Grouped queries, QK-norm, an output matrix of its own, products recomputed: as the shipped configs have them."""
+    changes = {"n_kv_heads": 2, "qk_norm": True, "tied_embeddings": False, "remat": "dots"}
+    one, many = run(steps=1, **changes), run((2, 2, 2), 1, **changes)
+    np.testing.assert_allclose(many.losses, one.losses, rtol=1e-6)
+    assert_trees_close(many.gradients, one.gradients, 3e-6)
 
 
 @pytest.mark.parametrize("sizes", [ONE, (2, 2, 2)])
