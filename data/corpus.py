@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +74,19 @@ class Corpus:
 
     def read(self, languages: np.ndarray, documents: np.ndarray) -> list[np.ndarray]:
         """The token ids of many documents, in the order asked for: one read a shard, since single reads are 30 times slower."""
-        wanted: dict[tuple[int, int], list[int]] = {}
-        for at, key in enumerate(zip(languages.tolist(), (documents // SHARD_DOCUMENTS).tolist(), strict=True)):
-            wanted.setdefault(key, []).append(at)
-        out: list[np.ndarray] = [np.empty(0, self._dtype)] * len(documents)
-        for (language, shard), places in wanted.items():
-            records, back = np.unique(documents[places] % SHARD_DOCUMENTS, return_inverse=True)
-            texts = self._read_shard(self.languages[language], shard, records)
-            for at, record in zip(places, back.tolist(), strict=True):
-                out[at] = np.frombuffer(texts[record], self._dtype)
+        shards = documents // SHARD_DOCUMENTS
+        order = np.lexsort((documents, languages))
+        languages, shards, documents = languages[order], shards[order], documents[order]
+        other_shard = (np.diff(languages, prepend=-1) != 0) | (np.diff(shards, prepend=-1) != 0)
+        first = np.flatnonzero(other_shard | (np.diff(documents, prepend=-1) != 0))  # where one is asked for several times
+        texts: list[bytes] = []
+        for begin, end in pairwise([*np.flatnonzero(other_shard).tolist(), len(order)]):
+            here = first[slice(*np.searchsorted(first, [begin, end]))]
+            texts += self._read_shard(self.languages[languages[begin]], int(shards[begin]), documents[here] % SHARD_DOCUMENTS)
+        ids = [np.frombuffer(text, self._dtype) for text in texts]
+        out: list[np.ndarray] = [np.empty(0, self._dtype)] * len(order)
+        for at, k in zip(order.tolist(), (np.searchsorted(first, np.arange(len(order)), side="right") - 1).tolist(), strict=True):
+            out[at] = ids[k]
         return out
 
     def _read_shard(self, code: str, shard: int, records: np.ndarray) -> list[bytes]:

@@ -16,7 +16,8 @@ from absl import flags
 
 from varietas.data.stream import Rows, Stream
 
-TOKENS_AT_ONCE = 1 << 19
+TOKENS_AT_ONCE = 1 << 21  # 34 MB, of which two are read ahead
+OF_A_WORKER = 1 << 19  # whose groups lie in shared memory, of which containers often have 64 MB
 
 
 def _ignore_interrupts(*_: int) -> None:
@@ -34,11 +35,12 @@ class Groups:
     stop: int
     first: int
     last: int
+    tokens_at_once: int
 
     @property
     def size(self) -> int:
         """Steps of a group."""
-        return max(1, TOKENS_AT_ONCE // (self.stream.seq_len * (self.last - self.first)))
+        return max(1, self.tokens_at_once // (self.stream.seq_len * (self.last - self.first)))
 
     def __len__(self) -> int:
         return -(-(self.stop - self.start) // self.size)
@@ -62,7 +64,7 @@ def batches(
     if start >= stop:
         return
     first, last = local or (0, batch_size)
-    groups = grain.MapDataset.source(Groups(stream, batch_size, start, stop, first, last))
+    groups = grain.MapDataset.source(Groups(stream, batch_size, start, stop, first, last, OF_A_WORKER if workers else TOKENS_AT_ONCE))
     ahead = groups.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
     if workers:
         if not flags.FLAGS.is_parsed():

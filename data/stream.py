@@ -74,6 +74,7 @@ class Stream:
             begin=(0, *(begin for begin, _ in phases)),
             ramp=(0, *(end - begin for begin, end in phases)),
         )
+        self._codes = np.array([source.languages.index(stratum.code) for stratum, source in zip(self.strata, self._sources, strict=True)])
         self._languages = np.array([corpus.languages.index(stratum.code) for stratum in self.strata])
         self._queues = {
             index: Queue(self._lengths(index), int(hash64(seed, zlib.crc32("/".join(filter(None, vars(stratum).values())).encode()))[0]))
@@ -113,29 +114,25 @@ class Stream:
         tokens; segments (1, 2, … for the documents of a row, 0 for padding); positions (from 0 in each segment);
         languages (index into corpus.languages, 0 under padding).
         """
-        pieces = self._pieces(start, stop)
-        shape = (stop - start, self.seq_len)
-        out = {name: np.zeros(shape, np.int32) for name in ("tokens", "segments", "positions", "languages")}
-        out["tokens"][:] = self.corpus.pad_id
+        pieces, n_rows = self._pieces(start, stop), stop - start
+        row = pieces.row - start
+        ends = np.searchsorted(row, np.arange(n_rows), side="right")  # of each row's pieces; there comes its padding, mostly none
+        padding = self.seq_len - np.bincount(row, pieces.size, n_rows).astype(np.int64)
+        sizes = np.insert(pieces.size, ends, padding)
+
+        def spread(of_pieces: np.ndarray) -> np.ndarray:
+            return np.repeat(np.insert(of_pieces, ends, 0).astype(np.int32), sizes).reshape(n_rows, self.seq_len)
+
+        segments = spread(1 + np.arange(len(row)) - np.searchsorted(row, row))
+        begins = np.cumsum(sizes) - sizes
+        positions = (np.arange(segments.size, dtype=np.int32) - np.repeat(begins.astype(np.int32), sizes)).reshape(segments.shape)
         texts = self._read(pieces)
-        at = np.zeros(stop - start, np.int64)
-        segment = np.zeros(stop - start, np.int32)
-        columns = (
-            (pieces.row - start).tolist(),
-            self._languages[pieces.stratum].tolist(),
-            texts,
-            pieces.begin.tolist(),
-            pieces.size.tolist(),
-        )
-        for r, language, text, begin, size in zip(*columns, strict=True):
-            here = slice(at[r], at[r] + size)
-            segment[r] += 1
-            out["tokens"][r, here] = text[begin : begin + size]
-            out["segments"][r, here] = segment[r]
-            out["positions"][r, here] = np.arange(size)
-            out["languages"][r, here] = language
-            at[r] += size
-        return out
+        for r in np.flatnonzero(padding)[::-1].tolist():
+            texts.insert(ends[r], np.full(padding[r], self.corpus.pad_id))
+            positions[r, -padding[r] :] = 0
+        tokens = np.empty(segments.shape, np.int32)
+        np.concatenate([np.empty(0, np.int32), *texts], out=tokens.reshape(-1), casting="unsafe")  # of unsigned ids
+        return {"tokens": tokens, "segments": segments, "positions": positions, "languages": spread(self._languages[pieces.stratum])}
 
     def documents(self, start: int, stop: int) -> Iterator[Piece]:
         """Which part of which document lies in rows `start` to `stop`, in the order of the rows' tokens."""
@@ -144,16 +141,15 @@ class Stream:
             yield Piece(row, self.strata[stratum].source, self.strata[stratum].code, document, begin, size, epoch)
 
     def _read(self, pieces: Pieces) -> list[np.ndarray]:
-        """The whole documents that the pieces are of."""
-        texts: list[np.ndarray] = [np.zeros(0, np.int32)] * len(pieces.document)
-        of_source: dict[int, list[int]] = {}
-        for at, stratum in enumerate(pieces.stratum.tolist()):
-            of_source.setdefault(id(self._sources[stratum]), []).append(at)
-        for members in of_source.values():
-            source = self._sources[pieces.stratum[members[0]]]
-            codes = np.array([source.languages.index(self.strata[stratum].code) for stratum in pieces.stratum[members].tolist()])
-            for at, text in zip(members, source.read(codes, pieces.document[members]), strict=True):
-                texts[at] = text
+        """The tokens of each piece."""
+        texts: list[np.ndarray] = [np.empty(0, np.int32)] * len(pieces.document)
+        for source in {id(source): source for source in self._sources}.values():
+            of_source = np.array([other is source for other in self._sources])
+            members = np.flatnonzero(of_source[pieces.stratum])
+            whole = source.read(self._codes[pieces.stratum[members]], pieces.document[members])
+            begins, ends = pieces.begin[members], (pieces.begin + pieces.size)[members]
+            for at, text, begin, end in zip(members.tolist(), whole, begins.tolist(), ends.tolist(), strict=True):
+                texts[at] = text[begin:end]
         return texts
 
     def _pieces(self, start: int, stop: int) -> Pieces:
