@@ -6,7 +6,7 @@ Parts are exchanged by handing in another class; parameters are nested dicts of 
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -131,6 +131,7 @@ unstack.defvjp(
 Build = Callable[[ModelConfig, nnx.Rngs], Decoder]
 
 
+@lru_cache(maxsize=8)  # tracing a model takes as long as reading a prompt
 def graph_and_shapes(cfg: ModelConfig, build: Build = Decoder) -> tuple[Any, Params]:
     """The static half of a model, and its parameters as ShapeDtypeStructs: nothing is allocated."""
     graph, state = nnx.split(nnx.eval_shape(lambda: build(cfg, nnx.Rngs(0))))

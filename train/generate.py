@@ -77,13 +77,13 @@ def generate(
     for row, prompt in enumerate(prompts):
         tokens[row, length - len(prompt) :] = prompt
     padding = jnp.array([length - len(prompt) for prompt in prompts], jnp.int32)
-    keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(len(prompts)))
+    keys, empty = _start(jax.random.key(seed), cfg, len(prompts), size)
 
     def advance(cache: list[Cache], tokens_BL: jax.Array, offset: int) -> tuple[jax.Array, list[Cache]]:
         with jax.set_mesh(mesh):  # not around the loop: a generator would leave it set for its caller
             return _advance(graph, weights, cache, tokens_BL, padding, keys, jnp.int32(offset), temperature, top_p, n_pieces)
 
-    chosen, cache = advance(empty_cache(cfg, len(prompts), size), jnp.asarray(tokens), 0)
+    chosen, cache = advance(empty, jnp.asarray(tokens), 0)
     ended = np.zeros(len(prompts), bool)
     for n in range(max_tokens):
         values = np.asarray(chosen)  # waits, so that never more than one program is queued
@@ -92,6 +92,12 @@ def generate(
         if ended.all() or n + 1 == max_tokens:
             return
         chosen, cache = advance(cache, chosen[:, None], length + n)
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _start(key: jax.Array, cfg: ModelConfig, batch: int, length: int) -> tuple[jax.Array, list[Cache]]:
+    """A random key for each row, and a cache."""
+    return jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(batch)), empty_cache(cfg, batch, length)
 
 
 @partial(jax.jit, static_argnames=("graph", "temperature", "top_p", "n_pieces"), donate_argnames="cache")
