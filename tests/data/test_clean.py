@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,15 @@ from varietas.data.prepare import prepare
 SYLLABLES = [c + v for c in "bdfghjklmnprstv" for v in "aeiou"]
 
 
+@cache
+def lexicon(syllables: int) -> list[str]:
+    return ["".join(np.random.default_rng(k).choice(SYLLABLES, syllables)) for k in range(3000)]
+
+
 def prose(seed: int, n_words: int = 120, syllables: int = 2) -> str:
     """Words of random syllables, common ones more often, in sentences and paragraphs."""
     rng = np.random.default_rng(seed)
-    lexicon = ["".join(np.random.default_rng(k).choice(SYLLABLES, syllables)) for k in range(3000)]
-    picked = [lexicon[int(k)] for k in 3000 * rng.random(n_words) ** 2]
+    picked = [lexicon(syllables)[int(k)] for k in 3000 * rng.random(n_words) ** 2]
     lines = [" ".join(picked[k : k + 12]).capitalize() + "." for k in range(0, n_words, 12)]
     return "\n".join(lines)
 
