@@ -3,8 +3,9 @@
     python tests/bench/aot.py [--config NAME …] [--machine h100 v5p v6e] [--devices 8 64 …] [--config.FIELD=VALUE …] [--out FILE.md]
 
 The compilers lie in .venv/aot, where `make .venv/aot/tpu` and `make .venv/aot/cuda` (3 GB) put them, and not beside jax, which would load
-them in every run. A compile takes seconds for H100s, a minute for TPUs. The global batch is the config's, or the nearest smaller one that
-the devices can share, and is worked through in as many parts (train.grad_accum) as leave a device ROWS at once.
+them in every run. A compile takes seconds for H100s, minutes for TPUs. The global batch is the config's, or the nearest smaller one that
+the devices can share, a row for each at the least; whatever train.grad_accum says, it is worked through in as many parts as leave a device
+ROWS at once.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from ml_collections import ConfigDict
 from program import KINDS, Collective, collectives
 
 from varietas.data.files import write_atomically
-from varietas.launch.settings import load_config, resolve_mesh
+from varietas.launch.settings import check, load_config, resolve_mesh
 from varietas.model.config import ModelConfig
 from varietas.model.flops import train_flops_per_token
 from varietas.model.sharding import make_mesh
@@ -77,8 +78,8 @@ class Machine:
 
 MACHINES = {
     "h100": Machine(84_978_434_048),
-    "v5p": Machine(95 * 2**30, shapes=("2x2x2", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16")),
-    "v6e": Machine(32 * 2**30, shapes=("2x4", "4x8", "8x8", "8x16", "16x16")),
+    "v5p": Machine(95 * 2**30, shapes=("2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16")),
+    "v6e": Machine(32 * 2**30, shapes=("2x4", "4x4", "4x8", "8x8", "8x16", "16x16")),
 }
 DEVICES = {"h100": (8, 64, 256, 1024), "v5p": (8, 64, 1024), "v6e": (8, 64, 256)}
 
@@ -100,12 +101,16 @@ class Plan:
     collectives: list[Collective]
 
 
-def devices_of(machine: str, n: int) -> list[Any]:
-    """n devices of a machine as the compilers see them. Raises ValueError if it has no such number, or its compiler is missing."""
-    known = MACHINES[machine]
+def check_compiler(machine: str) -> None:
+    """Raises ValueError if it is not installed."""
     package, target = ("jax_cuda13_plugin", "cuda") if machine == "h100" else ("libtpu", "tpu")
     if find_spec(package) is None:
         raise ValueError(f"the compiler for {machine} is not installed; make .venv/aot/{target}")
+
+
+def devices_of(machine: str, n: int) -> list[Any]:
+    """n devices of a machine as the compilers see them. Raises ValueError if it has no such number."""
+    known = MACHINES[machine]
     if machine == "h100":
         per_node = math.gcd(n, known.nodes_of)
         shape = {"topology_name": "H100", "target_config": H100, "topology": f"1x{n // per_node}x{per_node}"}
@@ -118,7 +123,7 @@ def devices_of(machine: str, n: int) -> list[Any]:
 
 def at_scale(config: ConfigDict, n: int) -> ConfigDict:
     """The config with the nearest smaller batch that n devices can share, all of it at once."""
-    config, shards = config.copy_and_resolve_references(), max(1, n // config.mesh.tensor)
+    config, shards = config.copy_and_resolve_references(), max(1, n // max(1, config.mesh.tensor))
     with config.unlocked():
         config.train.batch_size = config.train.batch_size // shards * shards or shards
         config.train.grad_accum = 1
@@ -257,7 +262,9 @@ def main() -> None:
     rows = []
     for name in args.config:
         try:
-            config = load_config(name, fields)
+            check(config := load_config(name, fields))
+            for machine in args.machine:
+                check_compiler(machine)
         except ValueError as error:
             sys.exit(str(error))
         for machine in args.machine:
@@ -269,7 +276,8 @@ def main() -> None:
                 rows.append(row(p))
                 if args.out:
                     write(args.out, rows)  # after each: all of them take a quarter of an hour
-                print(describe(p) if args.full else f"{'  '.join(rows[-1])}  compiled in {p.seconds:.0f} s", flush=True)
+                told = ", ".join(f"{heading} {cell}" for heading, cell in zip(HEADINGS, rows[-1], strict=True) if cell)
+                print(describe(p) if args.full else f"{told}, compiled in {p.seconds:.0f} s", flush=True)
 
 
 def write(file: Path, rows: list[list[str]]) -> None:

@@ -4,6 +4,7 @@ A contender is a function of the config that returns a function: run n steps, re
 """
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,7 +30,8 @@ def varietas(config: ConfigDict) -> Steps:
     from varietas.launch.run import Run
     from varietas.train.metrics import MetricsLog
 
-    run = Run(config, folder=Path(tempfile.mkdtemp()) / "run", console=Console(quiet=True))
+    folder = tempfile.TemporaryDirectory()
+    run = Run(config, folder=Path(folder.name) / "run", console=Console(quiet=True))
     written, write = list[float](), MetricsLog.write
 
     def timed(log: Any, record: Any) -> None:
@@ -38,7 +40,7 @@ def varietas(config: ConfigDict) -> Steps:
 
     MetricsLog.write = timed  # type: ignore[method-assign]
 
-    def steps(n: int) -> list[float]:
+    def steps(n: int, _: Any = folder) -> list[float]:  # which lasts as long as the function
         written.clear()
         run.train(n + 2)  # the first step's record has no beginning, the last waits for a checkpoint
         return [end - begin for begin, end in pairwise(written[:-1])]
@@ -61,7 +63,7 @@ def bare_step(config: ConfigDict) -> Steps:
     model, optim, t, seq_len = ModelConfig(**config.model), OptimConfig(**config.optim), config.train, config.data.seq_len
     step = compile_step(make_step(model, optim, t.steps, 40, t.grad_accum), abstract_state(model, optim, mesh), t.batch_size, seq_len, mesh)
     state = init_state(model, optim, mesh, 0)
-    tokens = np.random.default_rng(0).integers(1, 40, (t.batch_size, seq_len), np.int32)
+    tokens = np.random.default_rng(0).integers(1, model.vocab_size, (t.batch_size, seq_len), np.int32)
     batch = {name: jax.device_put(tokens if name == "tokens" else np.ones_like(tokens), batch_sharding(mesh)) for name in BATCH_FIELDS}
 
     def one() -> None:
@@ -154,10 +156,11 @@ class Contender:
 
 
 def start(name: str, config: ConfigDict) -> Contender:
-    """Starts a contender and waits until it is ready."""
+    """Starts a contender and waits until it is ready. Ends the program if it cannot train the config."""
     begun = time.perf_counter()
     connection, process = spawn(_serve, name, config, ours=name in ("varietas", "bare_step"))
-    connection.recv()
+    if error := connection.recv():
+        sys.exit(error)
     return Contender(connection, process, time.perf_counter() - begun)
 
 
@@ -174,8 +177,12 @@ def spawn(serve: Callable[[str, ConfigDict, Any], None], name: str, config: Conf
 
 
 def _serve(name: str, config: ConfigDict, connection: Any) -> None:
-    steps = CONTENDERS[name](config)
-    steps(2)
+    try:
+        steps = CONTENDERS[name](config)
+        steps(2)
+    except ValueError as error:  # a mistake in the config
+        connection.send(f"{name}: {error}")
+        return
     connection.send(None)
     while n := connection.recv():
         connection.send(steps(n))

@@ -15,10 +15,24 @@ from varietas.data.default import training_documents
 from varietas.launch.settings import check, load_config
 
 
+def positive(text: str) -> int:
+    """For argparse."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be a number of 1 or more")
+    return int(text)
+
+
+def writable(text: str) -> Path:
+    """For argparse: told before anything is measured."""
+    if not Path(text).absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {Path(text).parent}")
+    return Path(text)
+
+
 def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=rounds, help=f"how often each is timed, by turns (default: {rounds})")
-    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    parser.add_argument("--rounds", type=positive, default=rounds, help=f"how often each is timed, by turns (default: {rounds})")
+    parser.add_argument("--json", type=writable, help="write the figures there as well")
     return parser
 
 
@@ -28,8 +42,10 @@ def shared_config(fields: list[str]) -> ConfigDict:
         config = load_config(str(Path(__file__).with_name("config.py")), fields)
         check(config)
         m = config.model
-        if m.dtype != "float32" or m.remat != "none" or m.qk_norm:
-            raise ValueError("what ours is compared with has model.dtype=float32, model.remat=none, model.qk_norm=False; leave them so")
+        if m.dtype != "float32" or m.remat != "none" or m.qk_norm or config.train.grad_accum != 1:
+            raise ValueError(
+                "what ours is compared with has model.dtype=float32, remat=none, qk_norm=False and train.grad_accum=1; leave them so"
+            )
     except ValueError as error:
         sys.exit(str(error))
     return config
@@ -52,8 +68,9 @@ def by_turns(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, flo
 
 
 def write(file: Path | None, ratios: dict[str, float], lines: list[str]) -> None:
-    """Prints the lines; keeps both for run.py."""
+    """Prints both, and keeps them for run.py."""
     print("\n".join(lines))
+    print("\n".join(f"{name} {value:.3f}" for name, value in ratios.items()))
     if file:
         file.write_text(json.dumps({"ratios": ratios, "lines": lines}), "utf-8")
 

@@ -19,16 +19,19 @@ REPO = Path(__file__).parents[2]
 sys.path.insert(0, str(REPO / ".pkg"))
 os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
 
-import jax
-import numpy as np
+try:
+    import jax
+    import numpy as np
 
-from varietas.data.files import write_json
-from varietas.model.config import ModelConfig
-from varietas.model.flops import train_flops_per_token
-from varietas.model.sharding import batch_sharding, make_mesh
-from varietas.train.experiment import OptimConfig
-from varietas.train.peak import peak_flops
-from varietas.train.step import abstract_state, compile_step, init_state, make_step
+    from varietas.data.files import write_json
+    from varietas.model.config import ModelConfig
+    from varietas.model.flops import train_flops_per_token
+    from varietas.model.sharding import batch_sharding, make_mesh
+    from varietas.train.experiment import OptimConfig
+    from varietas.train.peak import peak_flops
+    from varietas.train.step import abstract_state, compile_step, init_state, make_step
+except ModuleNotFoundError as error:
+    sys.exit(f"{sys.executable} has no {error.name}; pip install 'jax[cuda13]' flax optax, or make bench-gpu PYTHON=… that has them")
 
 OPTIM = OptimConfig(
     peak_lr=3e-4, schedule="wsd", warmup_steps=2000, decay_fraction=0.1, final_lr_fraction=0.1, beta1=0.9, beta2=0.95, eps=1e-8,

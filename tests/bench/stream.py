@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from figures import arguments, timed, write
+from figures import arguments, positive, timed, write
 
 from varietas.data.mixture import Mixture, Phase
 from varietas.data.stream import BLOCK_ROWS, Stream
@@ -44,7 +44,7 @@ class Lengths:
 
 def main() -> None:
     parser = arguments(__doc__, rounds=1)
-    parser.add_argument("--documents", type=int, default=100_000_000)
+    parser.add_argument("--documents", type=positive, default=100_000_000, help="1,000 a language at the least")
     args = parser.parse_args()
     n_documents = args.documents
     shares = 1 / np.arange(1, 41)
@@ -55,7 +55,8 @@ def main() -> None:
             (Path(folder) / f"l{k:02d}_Latn.u32").write_bytes(lengths.tobytes())
         corpus = Lengths(Path(folder))
         tokens = sum(map(corpus.tokens, corpus.languages))
-        lines = [f"{n_documents:,} documents, {tokens:,} tokens; before: {_memory()}"]
+        found = sum(len(corpus.lengths(code)) for code in corpus.languages)
+        lines = [f"{found:,} documents, {tokens:,} tokens; before: {_memory()}"]
         phase = Phase("late", tokens // 2, tokens // 10, Mixture(alpha=1.0))
         seconds: list[tuple[float, float, float]] = []
         for _ in range(args.rounds):

@@ -5,14 +5,17 @@ eager and torch.compile.
 """
 
 import statistics
+import sys
 
 from contenders import CONTENDERS, start
-from figures import arguments, shared_config, write
+from figures import arguments, positive, shared_config, write
 
 
 def measure(rounds: int, steps: int, fields: list[str], names: list[str]) -> tuple[dict[str, float], list[str]]:
     """Median seconds of a step of each contender, and lines that tell them."""
-    config = shared_config(fields)
+    config, needed = shared_config(fields), (rounds + 1) * (steps + 2)
+    if config.train.steps < needed:
+        sys.exit(f"train.steps={config.train.steps} end before all is timed; leave it, or set train.steps={needed} or more")
     contenders = {name: start(name, config) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
@@ -32,14 +35,15 @@ def measure(rounds: int, steps: int, fields: list[str], names: list[str]) -> tup
 
 def main() -> None:
     parser = arguments(__doc__, rounds=5)
-    parser.add_argument("--steps", type=int, default=20, help="of each turn")
+    parser.add_argument("--steps", type=positive, default=20, help="of each turn")
     parser.add_argument("--only", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
     args, fields = parser.parse_known_args()
     medians, lines = measure(args.rounds, args.steps, fields, args.only)
-    ours = medians.get("varietas", float("nan"))
-    ratios = {f"train_vs_{name}": median / ours for name, median in medians.items() if name not in ("varietas", "bare_step")}
-    if "bare_step" in medians:
-        ratios["loop_overhead"] = ours / medians["bare_step"] - 1
+    ratios = {}
+    if ours := medians.get("varietas"):
+        ratios = {f"train_vs_{name}": median / ours for name, median in medians.items() if name not in ("varietas", "bare_step")}
+        if "bare_step" in medians:
+            ratios["loop_overhead"] = ours / medians["bare_step"] - 1
     write(args.json, ratios, lines)
 
 
