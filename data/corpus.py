@@ -78,14 +78,14 @@ class Corpus:
         order = np.lexsort((documents, languages))
         languages, shards, documents = languages[order], shards[order], documents[order]
         other_shard = (np.diff(languages, prepend=-1) != 0) | (np.diff(shards, prepend=-1) != 0)
-        first = np.flatnonzero(other_shard | (np.diff(documents, prepend=-1) != 0))  # where one is asked for several times
-        texts: list[bytes] = []
-        for begin, end in pairwise([*np.flatnonzero(other_shard).tolist(), len(order)]):
-            here = first[slice(*np.searchsorted(first, [begin, end]))]
-            texts += self._read_shard(self.languages[languages[begin]], int(shards[begin]), documents[here] % SHARD_DOCUMENTS)
-        ids = [np.frombuffer(text, self._dtype) for text in texts]
+        fresh = other_shard | (np.diff(documents, prepend=-1) != 0)  # one may be asked for several times
+        languages, shards, documents, which = languages[fresh], shards[fresh], documents[fresh], np.cumsum(fresh) - 1
+        ids: list[np.ndarray] = []
+        for begin, end in pairwise([*np.flatnonzero(other_shard[fresh]).tolist(), len(documents)]):
+            texts = self._read_shard(self.languages[languages[begin]], int(shards[begin]), documents[begin:end] % SHARD_DOCUMENTS)
+            ids += [np.frombuffer(text, self._dtype) for text in texts]
         out: list[np.ndarray] = [np.empty(0, self._dtype)] * len(order)
-        for at, k in zip(order.tolist(), (np.searchsorted(first, np.arange(len(order)), side="right") - 1).tolist(), strict=True):
+        for at, k in zip(order.tolist(), which.tolist(), strict=True):
             out[at] = ids[k]
         return out
 

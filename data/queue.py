@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from varietas.data.hashing import hash64
 
@@ -36,7 +35,7 @@ class Queue:
         self._n_groups = -(-len(lengths) // group_documents)
         self._n_parts = -(-len(lengths) // self._n_groups)  # part p is documents p * n_groups to (p + 1) * n_groups
         self._groups = lru_cache(maxsize=2)(self._groups_of_epoch)
-        self._members_of_one = lru_cache(maxsize=2)(self._members)
+        self._members_of_one = lru_cache(maxsize=2)(lambda epoch, group: self._members(np.array([epoch]), np.array([group])))
         self.tokens = int(lengths.sum(dtype=np.int64))
 
     def take(self, begin: int, end: int) -> Taken:
@@ -45,7 +44,7 @@ class Queue:
             return Taken(*np.zeros((4, 0), np.int64))
         epochs, groups, at = self._span(begin, end)
         if len(groups) <= 2:  # in the last of which the next block begins
-            drawn = np.concatenate([self._members_of_one((epoch,), (group,)) for epoch, group in zip(epochs, groups, strict=True)])
+            drawn = np.concatenate([self._members_of_one(*one) for one in zip(epochs.tolist(), groups.tolist(), strict=True)])
         else:
             drawn = self._members(epochs, groups)
         real = drawn < len(self._lengths)
@@ -85,12 +84,12 @@ class Queue:
         order = np.argsort(hash64(self._key, SHUFFLE_GROUPS, epoch, np.arange(self._n_groups)), kind="stable")
         return order, np.concatenate([[0], np.cumsum(tokens[order])])
 
-    def _shifts(self, epochs: ArrayLike) -> np.ndarray:
+    def _shifts(self, epochs: np.ndarray) -> np.ndarray:
         """(epoch, part): by how much the part is turned before group g takes its g-th document."""
-        return (hash64(self._key, DRAW, np.reshape(epochs, (-1, 1)), np.arange(self._n_parts)) % np.uint64(self._n_groups)).astype(np.int64)
+        return (hash64(self._key, DRAW, epochs[:, None], np.arange(self._n_parts)) % np.uint64(self._n_groups)).astype(np.int64)
 
-    def _members(self, epochs: ArrayLike, groups: ArrayLike) -> np.ndarray:
+    def _members(self, epochs: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """(group, place): documents in their order. Where the last part has run out, a number beyond the last document."""
-        drawn = np.arange(self._n_parts) * self._n_groups + (np.reshape(groups, (-1, 1)) + self._shifts(epochs)) % self._n_groups
-        order = np.argsort(hash64(self._key, SHUFFLE_DOCUMENTS, np.reshape(epochs, (-1, 1)), drawn), axis=1, kind="stable")
+        drawn = np.arange(self._n_parts) * self._n_groups + (groups[:, None] + self._shifts(epochs)) % self._n_groups
+        order = np.argsort(hash64(self._key, SHUFFLE_DOCUMENTS, epochs[:, None], drawn), axis=1, kind="stable")
         return np.take_along_axis(drawn, order, axis=1)

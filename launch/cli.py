@@ -328,7 +328,7 @@ def parser() -> argparse.ArgumentParser:
         default="local",
         help="who works; the corpus is the same (default %(default)s)",
     )
-    made[prepare].add_argument("--workers", type=_count, metavar="N", help="at a time (default: one a core; Slurm: no limit)")
+    made[prepare].add_argument("--workers", type=count, metavar="N", help="at a time (default: one a core; Slurm: no limit)")
     made[prepare].add_argument(
         "--slurm",
         nargs="+",
@@ -349,7 +349,7 @@ def parser() -> argparse.ArgumentParser:
     for verb in (train, evaluate, generate, report, digest):
         made[verb].add_argument("--run", type=Path, required=True, metavar="DIR", help="the run's folder")
         made[verb].add_argument(
-            "--cpu_devices", type=_count, metavar="N", help="on a CPU: virtual devices (default: one for every two cores)"
+            "--cpu_devices", type=count, metavar="N", help="on a CPU: virtual devices (default: one for every two cores)"
         )
     made[evaluate].add_argument(
         "--text",
@@ -359,7 +359,7 @@ def parser() -> argparse.ArgumentParser:
         help="text (as prepare --input takes it) instead of the Declaration of Human Rights",
     )
     made[generate].add_argument("--prompt", action="append", metavar="TEXT", help="where to begin")
-    made[generate].add_argument("--max_tokens", type=_count, default=64, metavar="N", help="new tokens (default %(default)s)")
+    made[generate].add_argument("--max_tokens", type=count, default=64, metavar="N", help="new tokens (default %(default)s)")
     made[generate].add_argument("--temperature", type=float, default=0.0, help="0: always the likeliest token (default)")
     made[generate].add_argument(
         "--top_p", type=float, default=1.0, help="sample from the likeliest tokens that hold this much probability (default %(default)s)"
@@ -408,7 +408,7 @@ def _number(kind: type[int] | type[float], fits: Callable[[float], bool], wanted
     return parse
 
 
-_count = _number(int, lambda n: n >= 1, "a whole number of 1 or more")
+count = _number(int, lambda n: n >= 1, "a whole number of 1 or more")
 _whole = _number(int, lambda n: n >= 0, "a whole number of 0 or more")
 _seed = _number(int, lambda n: 0 <= n < 1 << 63, "a whole number from 0 to 2^63 - 1")
 
@@ -434,7 +434,7 @@ def _engine(args: argparse.Namespace, work: Path, watch: Any) -> Any:
     """Who does the work of `prepare`."""
     from varietas.data import engine
 
-    workers = args.workers or len(os.sched_getaffinity(0))
+    workers = args.workers or backend.cores()
     if args.slurm and args.engine != "slurm":
         raise ValueError("--slurm gives options to sbatch; add --engine slurm, or leave it out")
     if args.engine == "local":

@@ -50,7 +50,7 @@ def _axes(dims: str, activation: bool = False) -> list[tuple[str, ...]]:
     unknown = [letter for letter in dims if letter not in RULES]
     if unknown:
         raise ValueError(f"dimension {unknown[0]!r} of {dims!r} is not in the sharding table; it knows {''.join(RULES)}")
-    whole = not activation and len(dims.removeprefix("R")) == 1
+    whole = not activation and not _is_matrix(dims)
     axes = [() if whole else RULES[letter][activation] for letter in dims]
     used = [axis for group in axes for axis in group]
     if len(used) != len(set(used)):
@@ -105,6 +105,15 @@ def sum_over_batch(x: jax.Array, dims: str) -> jax.Array:
 def dims_of(path: tuple[str, ...]) -> str:
     """Dimension letters of the parameter at `path`: ("layers", "attention", "query_DNH") -> "RDNH"."""
     return ("R" if path[0] == "layers" else "") + path[-1].rsplit("_", 1)[-1]
+
+
+def matrices(params: Mapping[str, Any]) -> Any:
+    """True for each parameter of two or more dimensions, layers not counted."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: _is_matrix(dims_of(tuple(str(part.key) for part in path))), params)
+
+
+def _is_matrix(dims: str) -> bool:
+    return len(dims.removeprefix("R")) > 1
 
 
 def param_shardings(params: Mapping[str, Any], mesh: Mesh) -> Any:

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from varietas.model.attention import Cache
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Build, Decoder, Params, bind, empty_cache, graph_and_shapes, unstack
-from varietas.model.sharding import dims_of
+from varietas.model.sharding import matrices
 
 ROUND = 64  # cache lengths are multiples of it, so that few programs are compiled
 
@@ -31,13 +31,9 @@ class Weights(NamedTuple):
 @partial(jax.jit, static_argnames="cfg")
 def weights_of(params: Params, cfg: ModelConfig) -> Weights:
     """A copy of the parameters; the tokens are the same as with casting them where they are used, as training does."""
-
-    def cast(path: tuple[Any, ...], x: jax.Array) -> jax.Array:
-        scale = len(dims_of(tuple(part.key for part in path)).removeprefix("R")) == 1
-        return x if scale else x.astype(cfg.dtype)
-
-    others = jax.tree_util.tree_map_with_path(cast, params)
-    return Weights(others, unstack(others.pop("layers"), cfg.n_layers))
+    cast = jax.tree.map(lambda x, matrix: x.astype(cfg.dtype) if matrix else x, params, matrices(params))
+    layers = cast.pop("layers")
+    return Weights(cast, unstack(layers, cfg.n_layers))
 
 
 def generate(

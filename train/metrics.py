@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from varietas.data.corpus import Corpus
 from varietas.data.sources import Sources
+from varietas.train.history import CURVES
 
 # tensorboardX imports torch wherever it is installed, and needs it for nothing of ours: two seconds of each start.
 torch = sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
@@ -92,8 +93,7 @@ class MetricsLog:
         """`record` as in the README: step, loss, …, languages: {code: {loss, tokens, epochs}}."""
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
-        known = (name for name in ("loss", "grad_norm", "learning_rate", "tokens_per_second", "mfu") if record[name] is not None)
-        scalars = {name: record[name] for name in known}
+        scalars = {name: record[name] for name in CURVES if record[name] is not None}
         losses = {code: language["loss"] for code, language in record["languages"].items() if language["loss"] is not None}
         self._show(scalars | {f"loss_by_language/{code}": loss for code, loss in losses.items()}, record["step"])
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from varietas.model.sharding import dims_of
+from varietas.model.sharding import matrices
 from varietas.train.experiment import OptimConfig
 
 
@@ -31,7 +31,7 @@ def make_optimizer(cfg: OptimConfig, steps: int) -> optax.GradientTransformation
     """Clips the global gradient norm, then AdamW with decoupled decay of matrices only (no norms, no biases)."""
     return optax.chain(
         optax.stateless(lambda grads, _: _clipped(grads, cfg.clip_norm)),
-        optax.adamw(learning_rate(cfg, steps), cfg.beta1, cfg.beta2, cfg.eps, weight_decay=cfg.weight_decay, mask=decayed),
+        optax.adamw(learning_rate(cfg, steps), cfg.beta1, cfg.beta2, cfg.eps, weight_decay=cfg.weight_decay, mask=matrices),
     )
 
 
@@ -39,12 +39,3 @@ def _clipped(grads: Any, limit: float) -> Any:
     """As optax.clip_by_global_norm, but by one factor: its division of every gradient is a pass over memory of its own on a CPU."""
     factor = jnp.minimum(1.0, limit / optax.tree.norm(grads))
     return jax.tree.map(lambda grad: grad * factor.astype(grad.dtype), grads)
-
-
-def decayed(params: Any) -> Any:
-    """True for each parameter of two or more dimensions, layers not counted."""
-
-    def one(path: tuple[Any, ...], _: Any) -> bool:
-        return len(dims_of(tuple(str(part.key) for part in path)).removeprefix("R")) > 1
-
-    return jax.tree_util.tree_map_with_path(one, params)

@@ -102,10 +102,10 @@ class Plan:
 
 
 def check_compiler(machine: str) -> None:
-    """Raises ValueError if it is not installed."""
+    """Ends the program if it is not installed."""
     package, target = ("jax_cuda13_plugin", "cuda") if machine == "h100" else ("libtpu", "tpu")
     if find_spec(package) is None:
-        raise ValueError(f"the compiler for {machine} is not installed; make .venv/aot/{target}")
+        sys.exit(f"the compiler for {machine} is not installed; make .venv/aot/{target}")
 
 
 def devices_of(machine: str, n: int) -> list[Any]:
@@ -260,11 +260,11 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="print each plan in full")
     args, fields = parser.parse_known_args()
     rows = []
+    for machine in args.machine:
+        check_compiler(machine)
     for name in args.config:
         try:
             check(config := load_config(name, fields))
-            for machine in args.machine:
-                check_compiler(machine)
         except ValueError as error:
             sys.exit(str(error))
         for machine in args.machine:

@@ -3,7 +3,9 @@
 A contender is a function of the config that returns a function: run n steps, return the seconds that each took.
 """
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -30,8 +32,9 @@ def varietas(config: ConfigDict) -> Steps:
     from varietas.launch.run import Run
     from varietas.train.metrics import MetricsLog
 
-    folder = tempfile.TemporaryDirectory()
-    run = Run(config, folder=Path(folder.name) / "run", console=Console(quiet=True))
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    run = Run(config, folder=folder / "run", console=Console(quiet=True))
     written, write = list[float](), MetricsLog.write
 
     def timed(log: Any, record: Any) -> None:
@@ -40,7 +43,7 @@ def varietas(config: ConfigDict) -> Steps:
 
     MetricsLog.write = timed  # type: ignore[method-assign]
 
-    def steps(n: int, _: Any = folder) -> list[float]:  # which lasts as long as the function
+    def steps(n: int) -> list[float]:
         written.clear()
         run.train(n + 2)  # the first step's record has no beginning, the last waits for a checkpoint
         return [end - begin for begin, end in pairwise(written[:-1])]

@@ -12,14 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from varietas.data.default import training_documents
+from varietas.launch.cli import count
 from varietas.launch.settings import check, load_config
-
-
-def positive(text: str) -> int:
-    """For argparse."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be a number of 1 or more")
-    return int(text)
 
 
 def writable(text: str) -> Path:
@@ -31,7 +25,7 @@ def writable(text: str) -> Path:
 
 def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=positive, default=rounds, help=f"how often each is timed, by turns (default: {rounds})")
+    parser.add_argument("--rounds", type=count, default=rounds, help=f"how often each is timed, by turns (default: {rounds})")
     parser.add_argument("--json", type=writable, help="write the figures there as well")
     return parser
 
@@ -69,8 +63,7 @@ def by_turns(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, flo
 
 def write(file: Path | None, ratios: dict[str, float], lines: list[str]) -> None:
     """Prints both, and keeps them for run.py."""
-    print("\n".join(lines))
-    print("\n".join(f"{name} {value:.3f}" for name, value in ratios.items()))
+    print("\n".join(lines + [f"{name} {value:.3f}" for name, value in ratios.items()]))
     if file:
         file.write_text(json.dumps({"ratios": ratios, "lines": lines}), "utf-8")
 

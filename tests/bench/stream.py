@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from figures import arguments, positive, timed, write
+from figures import arguments, timed, write
 
 from varietas.data.mixture import Mixture, Phase
 from varietas.data.stream import BLOCK_ROWS, Stream
+from varietas.launch.cli import count
 
 SEQ_LEN, BLOCKS = 4096, 20
 
@@ -44,7 +45,7 @@ class Lengths:
 
 def main() -> None:
     parser = arguments(__doc__, rounds=1)
-    parser.add_argument("--documents", type=positive, default=100_000_000, help="1,000 a language at the least")
+    parser.add_argument("--documents", type=count, default=100_000_000, help="1,000 a language at the least")
     args = parser.parse_args()
     n_documents = args.documents
     shares = 1 / np.arange(1, 41)

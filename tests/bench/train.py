@@ -8,12 +8,14 @@ import statistics
 import sys
 
 from contenders import CONTENDERS, start
-from figures import arguments, positive, shared_config, write
+from figures import arguments, shared_config, write
+
+from varietas.launch.cli import count
 
 
 def measure(rounds: int, steps: int, fields: list[str], names: list[str]) -> tuple[dict[str, float], list[str]]:
     """Median seconds of a step of each contender, and lines that tell them."""
-    config, needed = shared_config(fields), (rounds + 1) * (steps + 2)
+    config, needed = shared_config(fields), 4 + rounds * (steps + 2)
     if config.train.steps < needed:
         sys.exit(f"train.steps={config.train.steps} end before all is timed; leave it, or set train.steps={needed} or more")
     contenders = {name: start(name, config) for name in names}
@@ -35,7 +37,7 @@ def measure(rounds: int, steps: int, fields: list[str], names: list[str]) -> tup
 
 def main() -> None:
     parser = arguments(__doc__, rounds=5)
-    parser.add_argument("--steps", type=positive, default=20, help="of each turn")
+    parser.add_argument("--steps", type=count, default=20, help="of each turn")
     parser.add_argument("--only", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
     args, fields = parser.parse_known_args()
     medians, lines = measure(args.rounds, args.steps, fields, args.only)

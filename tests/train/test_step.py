@@ -18,9 +18,9 @@ from varietas.launch.settings import load_config
 from varietas.model import decoder
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import WRITTEN_OUT, bind, graph_and_shapes
-from varietas.model.sharding import batch_sharding, make_mesh
+from varietas.model.sharding import batch_sharding, make_mesh, matrices
 from varietas.train.experiment import OptimConfig
-from varietas.train.optimizer import decayed, learning_rate, make_optimizer
+from varietas.train.optimizer import learning_rate, make_optimizer
 from varietas.train.step import State, abstract_state, compile_step, make_step
 
 CFG = replace(ModelConfig(**load_config("tiny").model), vocab_size=128, d_ff=96, loss_chunk=10)
@@ -250,7 +250,7 @@ def test_bfloat16_products_train_float32_parameters() -> None:
 
 
 def test_matrices_are_decayed_and_norms_are_not() -> None:
-    tree = decayed(graph_and_shapes(replace(CFG, qk_norm=True, tied_embeddings=False))[1])
+    tree = matrices(graph_and_shapes(replace(CFG, qk_norm=True, tied_embeddings=False))[1])
     names = {path[-1].key: value for path, value in jax.tree_util.tree_leaves_with_path(tree)}
     assert {name for name, value in names.items() if not value} == {"scale_D", "scale_H"}
     assert {name for name, value in names.items() if value} == {
