@@ -120,10 +120,9 @@ attend_blockwise.defvjp(_forward, _backward)
 def _rounded(x: jax.Array, dtype: DTypeLike) -> jax.Array:
     """As products in `dtype` see it, so that sums beside them agree and gradients of scores add up to zero for each query.
 
-    Of a cast there and back, XLA leaves both out.
+    Of a cast there and back, XLA leaves both out, unless a barrier stands between; on jax.lax.reduce_precision its v6e compiler crashed.
     """
-    kind = jnp.finfo(dtype)
-    return x if x.dtype == dtype else jax.lax.reduce_precision(x, kind.nexp, kind.nmant)
+    return x if x.dtype == dtype else jax.lax.optimization_barrier(x.astype(dtype)).astype(x.dtype)
 
 
 def blocks(length: int) -> Iterator[tuple[int, int]]:
