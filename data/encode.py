@@ -6,7 +6,8 @@ stands. Then words are looked up, and only new ones are encoded. Where that does
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
@@ -39,6 +40,13 @@ def words_stand_alone(processor: spm.SentencePieceProcessor) -> bool:
     )
 
 
+def _gaps(pieces: list[bytes | None]) -> Iterator[int]:
+    at = -1
+    with suppress(ValueError):  # no further None
+        while True:
+            yield (at := pieces.index(None, at + 1))
+
+
 class Encoder:
     """Texts to ids with bos and eos, as bytes of `dtype`: SentencePiece's own, in about half of the time. Remembers words."""
 
@@ -56,11 +64,16 @@ class Encoder:
         split = [_WORD.findall(text) for text in texts]
         if self._characters > KEPT_CHARACTERS:
             self._known, self._characters = {}, 0
-        self._learn(list(set().union(*split).difference(self._known, "\n")))
-        known = self._known.__getitem__
-        return [b"".join((self._bos, *map(known, words), self._eos)) for words in split]
+        found = [list(map(self._known.get, words)) for words in split]
+        gaps = [list(_gaps(pieces)) for pieces in found]
+        self._learn({words[at] for words, new in zip(split, gaps, strict=True) for at in new})
+        for words, pieces, new in zip(split, found, gaps, strict=True):
+            for at in new:
+                pieces[at] = self._known[words[at]]
+        return [b"".join((self._bos, *pieces, self._eos)) for pieces in found]  # type: ignore[arg-type]
 
-    def _learn(self, words: list[str]) -> None:
+    def _learn(self, new: set[str]) -> None:
+        words = list(new - {"\n"})
         self._characters += sum(map(len, words))
         self._known["\n"] = self._bytes([self._line_end])
         calls = [words[at : at + WORDS_A_CALL] for at in range(0, len(words), WORDS_A_CALL)]

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -90,6 +90,35 @@ def _batch(documents: Iterator[Document]) -> Iterator[Document]:
             return
 
 
+class _Language:
+    """The open files of a language in a part. Its rows wait until they make a group that is worth writing."""
+
+    def __init__(self, path: Path, schema: pa.Schema):
+        self.documents = 0
+        self._ids = path.with_suffix(".ids").open("wb")
+        self._index = pq.ParquetWriter(path.with_suffix(".parquet"), schema, compression="zstd")
+        self._waiting: list[pa.Table] = []
+        self._tokens_bytes = 0  # of the rows that wait
+
+    def add(self, ids: list[bytes], rows: pa.Table) -> None:
+        self._ids.writelines(ids)
+        self._waiting.append(rows)
+        self.documents += len(rows)
+        self._tokens_bytes += sum(map(len, ids))
+        if sum(map(len, self._waiting)) >= BATCH_DOCUMENTS or self._tokens_bytes > BATCH_CHARACTERS:
+            self._write()
+
+    def _write(self) -> None:
+        self._index.write_table(pa.concat_tables(self._waiting))
+        self._waiting, self._tokens_bytes = [], 0
+
+    def close(self) -> None:
+        if self._waiting:
+            self._write()
+        self._ids.close()
+        self._index.close()
+
+
 class _Part:
     """The open files of a part and its counts."""
 
@@ -105,8 +134,7 @@ class _Part:
         self._folder, self._rejects, self._encode, self._cleaning, self._held = folder, rejects, encode, cleaning, held
         self._max_rejects = max_rejects
         self._schema = schema(cleaning)
-        self._languages: dict[str, tuple[BinaryIO, pq.ParquetWriter]] = {}
-        self._documents: Counter[str] = Counter()
+        self._languages: dict[str, _Language] = {}
         self._rejected: dict[str, Counter[str]] = {}
         self._changed: Counter[str] = Counter()
         self._unread: list[Reject] = []  # the first few
@@ -157,36 +185,26 @@ class _Part:
         if not batch:
             return
         encoded = self._encode([document.text for document in batch])
+        rows = [_row(document, len(ids) // self._encode.dtype.itemsize) for document, ids in zip(batch, encoded, strict=True)]
+        fixed = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), self._schema, strict=False)]
+        table = pa.Table.from_arrays([*fixed, *map(pa.array, columns)], schema=self._schema)
         of_language: dict[str, list[int]] = {}
         for number, document in enumerate(batch):
             of_language.setdefault(document.lang, []).append(number)
         for code, members in of_language.items():
-            ids, index = self._open(code)
-            ids.writelines(encoded[at] for at in members)
-            rows = [_row(batch[at], len(encoded[at]) // self._encode.dtype.itemsize) for at in members]
-            fixed = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), self._schema, strict=False)]
-            measured = [pa.array(column[members]) for column in columns]
-            index.write_table(pa.Table.from_arrays([*fixed, *measured], schema=self._schema))
-            self._documents[code] += len(members)
-
-    def _open(self, code: str) -> tuple[BinaryIO, pq.ParquetWriter]:
-        if code not in self._languages:
-            self._languages[code] = (
-                (self._folder / f"{code}.ids").open("wb"),
-                pq.ParquetWriter(self._folder / f"{code}.parquet", self._schema, compression="zstd"),
-            )
-        return self._languages[code]
+            if code not in self._languages:
+                self._languages[code] = _Language(self._folder / code, self._schema)
+            self._languages[code].add([encoded[at] for at in members], table.take(members))
 
     def close(self) -> None:
-        for ids, index in self._languages.values():
-            ids.close()
-            index.close()
+        for language in self._languages.values():
+            language.close()
         facts = {
             "records_read": self._records,
             "unread": self._n_unread,
             "rejected": {lang: dict(reasons) for lang, reasons in self._rejected.items()},
             "changed": dict(+self._changed),
-            "documents": dict(self._documents),
+            "documents": {code: language.documents for code, language in self._languages.items()},
         }
         # Not write_json: if another call took this folder away, it must not come back with this file alone.
         (self._folder / "part.json").write_text(json.dumps(facts), "utf-8")
