@@ -1,6 +1,6 @@
 """What compiled steps hold and send is frozen: XLA's TPU compiler is asked for programs of machines that are not there.
 
-A file of tests/train/programs is the output of the command that the test prints. Write it anew when a change means to send or hold
+A file of tests/train/programs, CONFIG-MACHINE-DEVICES[-FIELD=VALUE …], is the output of the command that the test prints. Write it anew when a change means to send or hold
 something else, or with another libtpu; its difference is then to be read like code.
 """
 
@@ -20,12 +20,18 @@ PROGRAMS = Path(__file__).parent / "programs"
 def test_a_step_holds_and_sends_what_it_did(file: Path) -> None:
     if not (REPO / ".venv" / "aot" / "libtpu").exists():
         pytest.skip("make .venv/aot/tpu installs the compiler")
-    config, machine, devices = file.stem.rsplit("-", 2)
+    config, machine, devices, *fields = file.stem.split("-")
     command = ["tests/bench/aot.py", "--config", config, "--machine", machine, "--devices", devices, "--full"]
+    command += [f"--config.{field}" for field in fields]
     out = subprocess.run([sys.executable, *command], cwd=REPO, env=dict(os.environ), capture_output=True, text=True)
     assert out.returncode == 0, out.stderr[-2000:]
     assert out.stdout == file.read_text("utf-8"), f"if this is meant: python {' '.join(command)} > {file.relative_to(REPO)}"
 
 
 def test_there_are_programs_to_compare_with() -> None:
-    assert {file.stem for file in PROGRAMS.glob("*.txt")} == {"demo-v5p-8", "eurollm_1p7b-v5p-64", "eurollm_9b-v5p-64"}
+    assert {file.stem for file in PROGRAMS.glob("*.txt")} == {
+        "demo-v5p-8",
+        "demo-v5p-8-mesh.tensor=2",
+        "eurollm_1p7b-v6e-256",
+        "eurollm_9b-v5p-64",
+    }
