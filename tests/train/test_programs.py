@@ -1,7 +1,7 @@
 """What compiled steps hold and send is frozen: XLA's TPU compiler is asked for programs of machines that are not there.
 
-A file of tests/train/programs, CONFIG-MACHINE-DEVICES[-FIELD=VALUE …], is the output of the command that the test prints. Write it anew when a change means to send or hold
-something else, or with another libtpu; its difference is then to be read like code.
+A file of tests/train/programs, CONFIG-MACHINE-DEVICES[-FIELD=VALUE …], is the output of the command that the test prints. Write it anew
+when a change means to send or hold something else, or with another libtpu; its difference is then to be read like code.
 """
 
 import os
