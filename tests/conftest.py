@@ -1,7 +1,9 @@
 """Eight virtual CPU devices for every test, and one tiny model, corpus and run that all share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from subprocess import Popen
 
 import jax
 import pytest
@@ -26,3 +28,14 @@ def corpus_folder(_cache: None) -> Path:
     from varietas.data.default import default_corpus
 
     return default_corpus(1024)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiles(request: pytest.FixtureRequest) -> Iterator[dict[Path, Popen[str]]]:
+    """What test_programs.py compares takes minutes to compile: it is begun before the first test, and gives way to all others."""
+    asked = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path.name == "test_programs.py"]
+    files = [(item, item.callspec.params["file"]) for item in asked if hasattr(item, "callspec") and item.module.COMPILER.exists()]
+    running: dict[Path, Popen[str]] = {file: item.module.start(file) for item, file in files}
+    yield running
+    for process in running.values():
+        process.kill()

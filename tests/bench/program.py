@@ -50,6 +50,13 @@ def collectives(text: str) -> list[Collective]:
             break
         busy |= dict.fromkeys(more, True)
     fused = {name for instructions in computations.values() for i in instructions if i.op == "fusion" for name in called(i)}
+    started = {  # a TPU's SparseCores run a computation of their own, beside the program that starts it
+        name: (one, place, instructions)
+        for instructions in computations.values()
+        for place, one in enumerate(instructions)
+        if one.op == "call-start"
+        for name in called(one)
+    }
     found: dict[str, Collective] = {}
     for name, instructions in computations.items():
         for place, one in enumerate(instructions):
@@ -59,7 +66,7 @@ def collectives(text: str) -> list[Collective]:
             if kind == "all-reduce" and name.startswith("all-reduce-scatter"):
                 kind = "reduce-scatter"  # as XLA's TPU compiler writes one: a fusion of an all-reduce and a slice of it
             group, data = group_size(one.rest, kind), operand_bytes(one, instructions)
-            key, overlapped = f"{name} {one.name}", _behind_products(one, place, instructions, busy)
+            key, overlapped = f"{name} {one.name}", _behind_products(*started.get(name, (one, place, instructions)), busy)
             if name in fused:  # a TPU's gather goes on through several fusions, each of which names it
                 channel = re.search(r"channel_id=(\d+)", one.rest)
                 key = f"{kind} {channel[1] if channel else key}"

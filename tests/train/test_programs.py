@@ -4,28 +4,35 @@ A file of tests/train/programs, CONFIG-MACHINE-DEVICES[-FIELD=VALUE …], is the
 when a change means to send or hold something else, or with another libtpu; its difference is then to be read like code.
 """
 
-import os
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 
 REPO = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
+COMPILER = REPO / ".venv" / "aot" / "libtpu"
+
+
+def command(file: Path) -> list[str]:
+    config, machine, devices, *fields = file.stem.split("-")
+    chosen = ["--config", config, "--machine", machine, "--devices", devices, *(f"--config.{field}" for field in fields)]
+    return ["tests/bench/aot.py", *chosen, "--full"]
+
+
+def start(file: Path) -> Popen[str]:
+    return Popen(["nice", "-n", "19", sys.executable, *command(file)], cwd=REPO, stdout=PIPE, stderr=PIPE, text=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", sorted(PROGRAMS.glob("*.txt")), ids=lambda file: file.stem)
-def test_a_step_holds_and_sends_what_it_did(file: Path) -> None:
-    if not (REPO / ".venv" / "aot" / "libtpu").exists():
+def test_a_step_holds_and_sends_what_it_did(file: Path, compiles: dict[Path, Popen[str]]) -> None:
+    if not COMPILER.exists():
         pytest.skip("make .venv/aot/tpu installs the compiler")
-    config, machine, devices, *fields = file.stem.split("-")
-    command = ["tests/bench/aot.py", "--config", config, "--machine", machine, "--devices", devices, "--full"]
-    command += [f"--config.{field}" for field in fields]
-    out = subprocess.run([sys.executable, *command], cwd=REPO, env=dict(os.environ), capture_output=True, text=True)
-    assert out.returncode == 0, out.stderr[-2000:]
-    assert out.stdout == file.read_text("utf-8"), f"if this is meant: python {' '.join(command)} > {file.relative_to(REPO)}"
+    told, errors = compiles[file].communicate()
+    assert compiles[file].returncode == 0, errors[-2000:]
+    assert told == file.read_text("utf-8"), f"if this is meant: python {' '.join(command(file))} > {file.relative_to(REPO)}"
 
 
 def test_there_are_programs_to_compare_with() -> None:
