@@ -59,8 +59,8 @@ wheel: .venv/test
 # Compilers for machines that are not here, apart from what jax would load in every run.
 .venv/aot/tpu: constraints.txt .venv/made
 	@mkdir -p .venv/aot
-	@$(PIP) --upgrade --no-deps --target .venv/aot libtpu || echo "no TPU compiler for this machine: its tests are left out"
-	@touch $@
+	@if $(PIP) --upgrade --no-deps --target .venv/aot libtpu; then touch $@; \
+	  else echo "the TPU compiler cannot be installed: its tests are left out"; fi
 
 .venv/aot/cuda: constraints.txt .venv/made
 	@echo "installing NVIDIA's compilers into .venv/aot: 3 GB"

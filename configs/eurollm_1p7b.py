@@ -2,7 +2,7 @@
 
     varietas train --config eurollm_1p7b --run runs/eurollm_1p7b --config.data.corpus=corpora/euro
 
-MareNostrum 5, 16 nodes of 4 H100. 4 T tokens are 1.0 M steps: at 40 % of peak about 30 days (by formula: 11.7 GFLOP a token).
+MareNostrum 5, 16 nodes of 4 H100. 4 T tokens are 1.0 M steps: at 40 % of peak about 18 days (by formula: 9.6 GFLOP a token).
 Several nodes need the launcher for Slurm that is still to come: today one process is one run.
 Not run by us at this scale: the shape is checked against the published one, the speed is an estimate; docs/scale.md has what its
 compiled step holds and sends.
@@ -17,7 +17,6 @@ def get_config(arg: str = "") -> ConfigDict:
     c = base.get_config()
     with c.unlocked():
         c.data.seq_len = 4096
-        c.data.workers = 2
         c.model.vocab_size = 128_000
         c.model.n_layers = 24
         c.model.d_model = 2048

@@ -36,7 +36,7 @@ def words_stand_alone(processor: spm.SentencePieceProcessor) -> bool:
         and as_it_is
         and normalizer.escape_whitespaces
         and "\n" in {piece.piece for piece in model.pieces if piece.type == piece.USER_DEFINED}
-        and not any("\n" in piece[1:] or re.search("[^ \u2581][ \u2581]", piece) for piece in pieces)
+        and not any(("\n" in piece and piece != "\n") or re.search("[^ \u2581][ \u2581]", piece) for piece in pieces)
     )
 
 

@@ -390,6 +390,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (ValueError, FloatingPointError, MemoryError, ImportError, ChildProcessError) as error:
         print(f"varietas: {error}", file=sys.stderr)
+    except RuntimeError as error:  # as jax tells it
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        print(f"varietas: a device ran out of memory ({' '.join(str(error).split())[:200]}); use more devices", file=sys.stderr)
     except OSError as error:
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"varietas: {where}; check the path, who may write there, and the space left", file=sys.stderr)

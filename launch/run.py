@@ -314,7 +314,7 @@ class Run:
         share = self._shares(corpus)
 
         def nats(params: Any) -> dict[str, float]:
-            return evaluate.nats(params, exp.model, texts, exp.seq_len, exp.batch_size, mesh, **self._build)
+            return evaluate.nats(params, exp.model, texts, exp.seq_len, exp.batch_size // exp.grad_accum, mesh, **self._build)
 
         trained = nats(params)
         untrained = self._untrained if usual and self._untrained else nats(fresh_params(exp.model, mesh, exp.seed, **self._build))

@@ -9,6 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from varietas.model.blockwise import MASKED, attend_blockwise
 from varietas.model.config import ModelConfig
@@ -102,14 +103,18 @@ def attend(
         return _attend_at(q_BLNH, k_BSKH, v_BSKH, segments_BL, segments_BS, offset)
     k_BLKH, v_BLKH, key_segments_BL = k_BSKH[:, :L], v_BSKH[:, :L], segments_BS[:, :L]
     if implementation == "auto":
-        suits = q_BLNH.dtype == jnp.bfloat16 and H % 8 == 0 and H <= 128 and L % 2 == 0 and L <= CUDNN_LONGEST
-        implementation = "cudnn" if suits and on_nvidia() else "blocks"
+        implementation = "cudnn" if on_nvidia() and suits_cudnn(q_BLNH.dtype, L, H) else "blocks"
     if implementation == "blocks":
         return attend_blockwise(q_BLNH, k_BLKH, v_BLKH, segments_BL, key_segments_BL)
     if implementation != "cudnn":
         raise ValueError(f"attention {implementation!r} is none of auto, blocks, cudnn")
     same_BLL = segments_BL[:, :, None] == key_segments_BL[:, None, :]
     return jax.nn.dot_product_attention(q_BLNH, k_BLKH, v_BLKH, mask=same_BLL[:, None], is_causal=True, implementation="cudnn")
+
+
+def suits_cudnn(dtype: DTypeLike, length: int, head_dim: int) -> bool:
+    """Whether cuDNN's kernel takes such queries, and its mask is not too large."""
+    return dtype == jnp.bfloat16 and head_dim % 8 == 0 and head_dim <= 128 and length % 2 == 0 and length <= CUDNN_LONGEST
 
 
 def on_nvidia() -> bool:

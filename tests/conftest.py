@@ -1,4 +1,4 @@
-"""Eight virtual CPU devices for every test, and one tiny model, corpus and run that all share."""
+"""Eight virtual CPU devices for every test, one tiny corpus that all share, and compiles that run beside the tests."""
 
 import os
 from collections.abc import Iterator
@@ -39,3 +39,4 @@ def compiles(request: pytest.FixtureRequest) -> Iterator[dict[Path, Popen[str]]]
     yield running
     for process in running.values():
         process.kill()
+        process.communicate()

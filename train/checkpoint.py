@@ -19,6 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 
+from varietas.data.files import raise_if_of_the_system
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Build, Decoder, Params, graph_and_shapes
 from varietas.model.sharding import param_shardings
@@ -90,6 +91,7 @@ class Checkpoints:
         try:
             return dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"])
         except Exception as error:
+            _raise_if_no_damage(error)
             raise DamagedCheckpoint(f"checkpoint {step} of {self.folder}: its meta cannot be read ({_short(error)})") from error
 
     def restore(self, step: int, params: Any, optimizer: Any = None) -> Restored:
@@ -111,6 +113,7 @@ class Checkpoints:
             try:
                 restored[name] = self._manager.restore(step, args=ocp.args.Composite(**{name: ocp.args.StandardRestore(item)}))[name]
             except Exception as error:
+                _raise_if_no_damage(error)
                 raise DamagedCheckpoint(f"checkpoint {step} of {self.folder}: {name} cannot be read ({_short(error)})") from error
             for array, found in checksums(restored[name]).items():
                 if found != meta["checksums"][name].get(array):
@@ -162,6 +165,14 @@ def restore_params(folder: Path, model: ModelConfig, mesh: Mesh, step: int | Non
         return checkpoints.restore(wanted, abstract).params, wanted
     finally:
         checkpoints.close()
+
+
+def _raise_if_no_damage(error: Exception) -> None:
+    """A disk or a network that fails, or too little memory: what could not be read now may be read later. A lost file is damage."""
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        raise error
+    if not isinstance(error, FileNotFoundError):
+        raise_if_of_the_system(error)
 
 
 def _short(error: Exception) -> str:

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from varietas.train.step import State
 
-ADVICE = "use more devices, raise mesh.fsdp or train.grad_accum, or lower train.batch_size, data.seq_len or the model's size"
+ADVICE = "use more devices, raise train.grad_accum, mesh.fsdp or mesh.tensor, or keep less: model.remat=full"
 
 
 def state_bytes(abstract: State) -> int:
@@ -30,5 +30,5 @@ def check_fits(abstract: State, mesh: Mesh) -> None:
     if need > have:
         raise MemoryError(
             f"parameters and optimiser need {need / 2**30:,.1f} GiB on each of {mesh.size} devices, "
-            f"which have {have / 2**30:,.1f} GiB; {ADVICE}"
+            f"which have {have / 2**30:,.1f} GiB; use more devices, raise mesh.fsdp or mesh.tensor, or make the model smaller"
         )

@@ -206,7 +206,7 @@ def environment_section(env: Mapping[str, Any], mixture: Mapping[str, Any], toke
     if not env and not mixture:
         return quiet("Nothing has been recorded about the machine yet.")
     machine = {key: env[key] for key in ("varietas", "python", "platform", "devices", "started") if key in env}
-    machine |= {f"step, {key}": f"{compact(number(size))}B" for key, size in mapping(env.get("step_memory")).items()}
+    machine |= {f"step, {key}": f"{fixed(quotient(number(size), 2**30), 2)} GiB" for key, size in mapping(env.get("step_memory")).items()}
     if each := number(env.get("flops_per_token")):
         machine |= {"FLOP per token": figure(each), "FLOP in all": figure(each * tokens)}
     data = {key: value for key, value in mixture.items() if key != "languages"}

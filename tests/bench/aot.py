@@ -34,6 +34,7 @@ from program import KINDS, Collective, collectives
 
 from varietas.data.files import write_atomically
 from varietas.launch.settings import check, load_config, resolve_mesh
+from varietas.model.attention import suits_cudnn
 from varietas.model.config import ModelConfig
 from varietas.model.flops import train_flops_per_token
 from varietas.model.sharding import make_mesh
@@ -139,7 +140,7 @@ def plan(name: str, machine: str, n: int, config: ConfigDict, few: int) -> Plan:
     parts = next(k for k in range(1, rows + 1) if rows % k == 0 and rows // k <= few)
     mesh = make_mesh(data, fsdp, tensor, devices)
     model, optim = ModelConfig(**config.model), OptimConfig(**config.optim)
-    if machine == "h100" and model.attention == "auto" and model.dtype == "bfloat16":
+    if machine == "h100" and model.attention == "auto" and suits_cudnn(model.dtype, config.data.seq_len, model.head_dim):
         model = replace(model, attention="cudnn")  # as auto means there
     state = abstract_state(model, optim, mesh)
     step = make_step(model, optim, config.train.steps, N_LANGUAGES, parts)

@@ -68,6 +68,7 @@ def test_ids_are_sentencepieces_own(ours: spm.SentencePieceProcessor, texts: lis
         {"user_defined_symbols": []},
         {"user_defined_symbols": ["\n", "of the"]},
         {"user_defined_symbols": ["\n", "\n\n"]},
+        {"user_defined_symbols": ["\n", "\nof"]},
         {"treat_whitespace_as_suffix": True},
         {"split_by_whitespace": False},
         {"byte_fallback": False},

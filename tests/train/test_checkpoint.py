@@ -1,11 +1,13 @@
 """Checkpoints: other meshes, copies, damage, failing saves, memory."""
 
+import errno
 import os
 import shutil
 import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -151,6 +153,23 @@ def test_the_checkpoint_of_another_model_is_not_called_damaged(saved: Path) -> N
         checkpoints.restore_latest(other, abstract.optimizer)
     checkpoints.close()
     assert not isinstance(error.value, DamagedCheckpoint) and sorted(p.name for p in saved.iterdir()) == ["1", "2"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), RuntimeError("RESOURCE_EXHAUSTED: Out of memory")])
+def test_a_disk_or_a_device_that_fails_is_no_damage(saved: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    checkpoints, abstract = Checkpoints(saved), abstract_state(MODEL, OPTIM, mesh(1, 1, 1))
+    restore = checkpoints._manager.restore
+
+    def fails(step: int, args: Any) -> Any:
+        if "meta" in dict(args.items()):
+            return restore(step, args=args)
+        raise error
+
+    monkeypatch.setattr(checkpoints._manager, "restore", fails)
+    with pytest.raises(type(error), match=str(error.args[-1])):
+        checkpoints.restore_latest(abstract.params, abstract.optimizer)
+    checkpoints.close()
+    assert sorted(p.name for p in saved.iterdir()) == ["1", "2"]
 
 
 def test_a_full_disk_is_told_before_anything_is_written(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def whole(run: Path) -> Path:
             "versions": {"jax": "0.10.1"},
             "parameters": 34212352,
             "flops_per_token": 2.0e8,
-            "step_memory": {"temporaries": 12300000},
+            "step_memory": {"temporaries": 12884901888},
             "parameter_digest": {"step": 3, "sha256": "f00d"},
         },
         mixture={"corpus": "corpora/eu", "corpus_digest": "abcd", "languages": {c: {"weight": 0.25, "documents": 9} for c in CODES}},
@@ -97,7 +97,7 @@ def test_figures_are_those_of_the_files(tmp_path: Path) -> None:
     for figure in ("viking", "34.2 M", "34 212 352", "of 3 planned", "1 800", "1.667", "1 001", "1 × 2 × 1", "1.000", "1.750", "0.750"):
         assert figure in headline, figure
     assert "English best, Maltese worst" in headline  # Icelandic had no training text
-    for figure in ("16.7 %", "25.0 %", "0.500", "2.50", "60.0 %", "−30.0 %", "12 345", "12.3 MB", "0.10.1", "abcd", "f00d", "Ahoj"):
+    for figure in ("16.7 %", "25.0 %", "0.500", "2.50", "60.0 %", "−30.0 %", "12 345", "12.00 GiB", "0.10.1", "abcd", "f00d", "Ahoj"):
         assert figure in text, figure
 
 
