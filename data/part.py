@@ -29,6 +29,7 @@ from varietas.data.files import new_folder
 
 BATCH_DOCUMENTS = 1024
 BATCH_CHARACTERS = 1 << 20  # a batch ends at the first document that goes beyond it
+GROUP_BYTES = 1 << 20  # of ids: a language's rows are written when they have more, or are BATCH_DOCUMENTS
 SAMPLE = 200  # characters of a reject that are kept
 SIGNAL_TYPES = {
     **dict.fromkeys(("quality", "lang_score"), pa.float32()),
@@ -98,19 +99,19 @@ class _Language:
         self._ids = path.with_suffix(".ids").open("wb")
         self._index = pq.ParquetWriter(path.with_suffix(".parquet"), schema, compression="zstd")
         self._waiting: list[pa.Table] = []
-        self._tokens_bytes = 0  # of the rows that wait
+        self._waiting_bytes = 0  # of their ids
 
     def add(self, ids: list[bytes], rows: pa.Table) -> None:
         self._ids.writelines(ids)
         self._waiting.append(rows)
         self.documents += len(rows)
-        self._tokens_bytes += sum(map(len, ids))
-        if sum(map(len, self._waiting)) >= BATCH_DOCUMENTS or self._tokens_bytes > BATCH_CHARACTERS:
+        self._waiting_bytes += sum(map(len, ids))
+        if sum(map(len, self._waiting)) >= BATCH_DOCUMENTS or self._waiting_bytes > GROUP_BYTES:
             self._write()
 
     def _write(self) -> None:
         self._index.write_table(pa.concat_tables(self._waiting))
-        self._waiting, self._tokens_bytes = [], 0
+        self._waiting, self._waiting_bytes = [], 0
 
     def close(self) -> None:
         if self._waiting:

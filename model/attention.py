@@ -55,9 +55,10 @@ class Attention(nnx.Module):
             q_BLNH, k_BLKH = self.query_norm(q_BLNH), self.key_norm(k_BLKH)
         q_BLNH = rotate(q_BLNH, positions_BL, cfg.rope_theta)
         k_BLKH = rotate(k_BLKH, positions_BL, cfg.rope_theta)
+        k_BSKH, v_BSKH = k_BLKH, v_BLKH
         if cache is not None:
-            k_BLKH, v_BLKH = cache = (_write(cache[0], k_BLKH, offset), _write(cache[1], v_BLKH, offset))
-        mixed_BLNH = attend(q_BLNH, k_BLKH, v_BLKH, segments_BL, segments_BS, offset, cfg.attention)
+            k_BSKH, v_BSKH = cache = (_write(cache[0], k_BLKH, offset), _write(cache[1], v_BLKH, offset))
+        mixed_BLNH = attend(q_BLNH, k_BSKH, v_BSKH, segments_BL, segments_BS, offset, cfg.attention)
         return product("BLNH,NHD->BLD", mixed_BLNH, self.out_NHD[...]), cache
 
 
