@@ -60,10 +60,10 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 HEAD = """# What a step holds and sends at scale
 
 By `make bench-aot`, which compiles the training step of each config for machines that are not there: figures of XLA's compilers, none was
-run. The batch is the config's, or the nearest smaller one that the devices can share. Of one device and one step: TFLOP by formula; GiB
-held, of state and at most; GiB sent (in how many exchanges); the part of those bytes that is hidden, under way while products are
-computed; and the partitioner's warnings of "involuntary full rematerialization". (!): more than the device has. What a TPU gathers in the
-course of a product is a permute here.
+run. The batch is the config's, or the nearest smaller one that the devices can share. Of one device and one step: rows at once, and in how
+many parts the batch is worked through; TFLOP by formula; GiB held, of state and at most; GiB sent (in how many exchanges); the part of
+those bytes that is hidden, under way while products are computed; and the partitioner's warnings of "involuntary full rematerialization".
+(!): more than the device has. What a TPU gathers in the course of a product is a permute here.
 
 """
 
