@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/demo
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Not compiled: that took two fifths of an installation, of modules most of which nobody imports.
+PIP := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test lint types bench bench-gpu bench-aot wheel clean
 
