@@ -390,8 +390,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (ValueError, FloatingPointError, MemoryError, ImportError, ChildProcessError) as error:
         print(f"varietas: {error}", file=sys.stderr)
-    except RuntimeError as error:  # as jax tells it
-        if "RESOURCE_EXHAUSTED" not in str(error):
+    except RuntimeError as error:
+        from varietas.train.memory import is_out_of_memory
+
+        if not is_out_of_memory(error):
             raise
         print(f"varietas: a device ran out of memory ({' '.join(str(error).split())[:200]}); use more devices", file=sys.stderr)
     except OSError as error:

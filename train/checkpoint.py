@@ -24,6 +24,7 @@ from varietas.model.config import ModelConfig
 from varietas.model.decoder import Build, Decoder, Params, graph_and_shapes
 from varietas.model.sharding import param_shardings
 from varietas.train.digest import by_path
+from varietas.train.memory import is_out_of_memory
 from varietas.train.step import State
 
 log = logging.getLogger("varietas")
@@ -169,7 +170,7 @@ def restore_params(folder: Path, model: ModelConfig, mesh: Mesh, step: int | Non
 
 def _raise_if_no_damage(error: Exception) -> None:
     """A disk or a network that fails, or too little memory: what could not be read now may be read later. A lost file is damage."""
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+    if is_out_of_memory(error):
         raise error
     if not isinstance(error, FileNotFoundError):
         raise_if_of_the_system(error)

@@ -30,7 +30,7 @@ from varietas.model.sharding import batch_sharding, make_mesh
 from varietas.train.checkpoint import Checkpoints
 from varietas.train.experiment import Experiment
 from varietas.train.folder import environment
-from varietas.train.memory import ADVICE, check_fits
+from varietas.train.memory import ADVICE, check_fits, is_out_of_memory
 from varietas.train.metrics import MetricsLog, Recorder, Screen
 from varietas.train.peak import peak_flops
 from varietas.train.step import Batch, State, abstract_state, compile_step, init_state, make_step
@@ -109,7 +109,7 @@ def train(
     except FloatingPointError as error:
         raise FloatingPointError(blame(error, stream, exp.batch_size)) from None
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not is_out_of_memory(error):
             raise
         raise MemoryError(f"a device ran out of memory ({' '.join(str(error).split())[:200]}); {ADVICE}") from None
     finally:

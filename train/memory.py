@@ -11,6 +11,11 @@ from varietas.train.step import State
 ADVICE = "use more devices, raise train.grad_accum, mesh.fsdp or mesh.tensor, or keep less: model.remat=full"
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the host's memory or a device's, of which jax tells in a RuntimeError, was too small."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 def state_bytes(abstract: State) -> int:
     """What parameters and optimiser need on one device, in bytes."""
     return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(abstract))

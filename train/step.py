@@ -67,9 +67,6 @@ def make_step(model: ModelConfig, optim: OptimConfig, steps: int, n_languages: i
     graph, _ = graph_and_shapes(model, build)
     optimizer, rate = make_optimizer(optim, steps), learning_rate(optim, steps)
 
-    def by_language(x_BL: jax.Array, of_BLn: jax.Array) -> jax.Array:
-        return jnp.einsum("BL,BLn->n", x_BL, of_BLn, precision=jax.lax.Precision.HIGHEST)  # a TPU's products would round x to bfloat16
-
     def objective(params: Params, batch: Batch, total: jax.Array) -> tuple[jax.Array, Metrics]:
         decoder = bind(graph, params)
         targets, mask, languages = next_tokens(batch)
@@ -78,9 +75,9 @@ def make_step(model: ModelConfig, optim: OptimConfig, steps: int, n_languages: i
         of_target = jax.nn.one_hot(languages, n_languages)
         of_token = jax.nn.one_hot(batch["languages"], n_languages)
         return loss, {
-            "nll": by_language(nll * mask, of_target),
-            "targets": by_language(mask, of_target),
-            "tokens": by_language((batch["segments"] > 0).astype(jnp.float32), of_token),
+            "nll": _by_language(nll * mask, of_target),
+            "targets": _by_language(mask, of_target),
+            "tokens": _by_language((batch["segments"] > 0).astype(jnp.float32), of_token),
         }
 
     gradient = jax.grad(objective, has_aux=True)
@@ -110,6 +107,10 @@ def make_step(model: ModelConfig, optim: OptimConfig, steps: int, n_languages: i
         return State(state.step + 1, params, optimizer_state), metrics
 
     return step
+
+
+def _by_language(x_BL: jax.Array, of_BLn: jax.Array) -> jax.Array:
+    return jnp.einsum("BL,BLn->n", x_BL, of_BLn, precision=jax.lax.Precision.HIGHEST)  # a TPU's products would round x to bfloat16
 
 
 def abstract_state(model: ModelConfig, optim: OptimConfig, mesh: Mesh, build: Build = Decoder) -> State:

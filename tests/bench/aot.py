@@ -39,7 +39,7 @@ from varietas.model.config import ModelConfig
 from varietas.model.flops import train_flops_per_token
 from varietas.model.sharding import make_mesh
 from varietas.train.experiment import OptimConfig
-from varietas.train.memory import state_bytes
+from varietas.train.memory import is_out_of_memory, state_bytes
 from varietas.train.step import abstract_state, compile_step, make_step
 
 N_LANGUAGES = 40
@@ -171,7 +171,7 @@ def fitting(name: str, machine: str, n: int, config: ConfigDict) -> Plan:
         try:
             return plan(name, machine, n, config, few)
         except RuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error) or few == 1:
+            if few == 1 or not is_out_of_memory(error):
                 raise
             few //= 2
 
