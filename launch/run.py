@@ -32,7 +32,7 @@ EVALUATION_TEXT = "Universal Declaration of Human Rights, passages from gflangua
 
 @dataclass(frozen=True)
 class Losses:
-    """Training losses in nats a token: by step, and for each language by step (NaN where a step had none of it)."""
+    """Training losses in nats a token: by step, and for each language by step (NaN where a step had none of it, or it was no number)."""
 
     steps: np.ndarray
     loss: np.ndarray
@@ -240,9 +240,8 @@ class Run:
         def column(code: str) -> np.ndarray:
             return np.array([record["languages"].get(code, {}).get("loss") for record in records], np.float64)
 
-        return Losses(
-            np.array([r["step"] for r in records]), np.array([r["loss"] for r in records]), {code: column(code) for code in codes}
-        )
+        loss = np.array([record["loss"] for record in records], np.float64)
+        return Losses(np.array([record["step"] for record in records]), loss, {code: column(code) for code in codes})
 
     def _corpus(self) -> Corpus | Sources:
         return corpus_of(self.config)

@@ -24,7 +24,7 @@ class History:
     tokens: int = 0
     loss: float | None = None  # the last that is finite
     rate: float | None = None  # median of tokens per second
-    not_finite: list[int] = field(default_factory=list)  # steps whose loss is not
+    not_finite: list[int] = field(default_factory=list)  # steps whose loss or gradient is not
     curves: dict[str, Line] = field(default_factory=dict)
     languages: dict[str, Line] = field(default_factory=dict)  # losses; "" is all together
     seen: dict[str, float] = field(default_factory=dict)  # tokens of each language, and its epochs
@@ -95,9 +95,10 @@ def read_metrics(path: Path) -> History:
             if (value := number(record.get(name))) is not None:
                 put(curves[name], step // width, value)
         tokens += number(record.get("tokens")) or 0
-        if (loss := number(record.get("loss"))) is None:
+        loss = number(record.get("loss"))
+        if loss is None or number(record.get("grad_norm")) is None:
             not_finite.append(step)
-        else:
+        if loss is not None:
             last_loss = loss
             put(by_language[""], step // panel_width, loss)
         if (rate := number(record.get("tokens_per_second"))) is not None:

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from varietas.data.corpus import Corpus
 from varietas.data.sources import Sources
-from varietas.train.history import CURVES
+from varietas.train.history import CURVES, number
 
 # tensorboardX imports torch wherever it is installed, and needs it for nothing of ours: two seconds of each start.
 torch = sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
@@ -57,22 +57,22 @@ class Recorder:
         speed = float(tokens.sum()) / elapsed
         record: dict[str, Any] = {
             "step": step,
-            **{name: float(values[name]) for name in ("loss", "grad_norm", "learning_rate")},
+            **{name: number(float(values[name])) for name in ("loss", "grad_norm", "learning_rate")},
             "tokens": int(tokens.sum()),
             "tokens_per_second": round(speed, 1),
             "mfu": round(speed * self._flops_per_token / self._peak, 4) if self._peak else None,
             "languages": self._languages(values["nll"], values["targets"], tokens),
         }
-        if not (math.isfinite(record["loss"]) and math.isfinite(record["grad_norm"])):
-            raise FloatingPointError(f"step {step}: loss {record['loss']}, gradient norm {record['grad_norm']}")
         self._log.write(record)
+        if record["loss"] is None or record["grad_norm"] is None:
+            raise FloatingPointError(f"step {step}: loss {values['loss']}, gradient norm {values['grad_norm']}")
         self._screen.show(record, now)
 
     def _languages(self, nll: np.ndarray, targets: np.ndarray, tokens: np.ndarray) -> dict[str, dict[str, float | None]]:
-        """Each language seen so far: loss (nats a target, null where this step had none), tokens of this step, epochs so far."""
+        """Each language seen so far: loss (nats a target; null if it had none, or no number), tokens of this step, epochs so far."""
         return {
             self._corpus.languages[i]: {
-                "loss": float(nll[i] / targets[i]) if targets[i] else None,
+                "loss": number(float(nll[i] / targets[i])) if targets[i] else None,
                 "tokens": int(tokens[i]),
                 "epochs": round(float(self.seen[i] / self._corpus_tokens[i]), 6),
             }

@@ -80,7 +80,7 @@ def loss_section(history: History) -> str:
     said = quiet("Each point is a mean over some steps, the shade their range.") if curve.low else ""
     if bad:
         which = f"Step {bad[0]} has" if len(bad) == 1 else f"{figure(len(bad))} steps, the first of them step {bad[0]}, have"
-        said += f'<p class="warn">{which} no finite loss (NaN).</p>'
+        said += f'<p class="warn">{which} no finite loss or gradient (NaN).</p>'
     return line_chart([curve], title="Nats a token", height=280, marks=bad[:: 1 + len(bad) // 100]) + said
 
 

@@ -71,4 +71,6 @@ def test_no_number_stops_the_run_and_names_documents(tmp_path: Path) -> None:
     wild = varietas.Run("tiny", {**SHORT, "optim.peak_lr": 1e30, "optim.warmup_steps": 0}, folder=tmp_path / "wild")
     with pytest.raises(FloatingPointError, match=r"step [1-5]: loss .* Its batch holds \d+ documents \(.*_.*"):
         wild.train()
-    assert all(np.isfinite(record["loss"]) for record in wild.metrics)
+    *before, last = ((record["loss"], record["grad_norm"]) for record in wild.metrics)
+    assert None in last and not any(None in pair for pair in before) and len(wild.losses.loss) == len(before) + 1
+    assert f"Step {len(before)} has no finite loss or gradient" in wild.report().read_text()
