@@ -1,9 +1,7 @@
-"""Eight virtual CPU devices for every test, one tiny corpus that all share, and compiles that run beside the tests."""
+"""Eight virtual CPU devices for every test, and one tiny corpus that all share."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from subprocess import Popen
 
 import jax
 import pytest
@@ -28,17 +26,3 @@ def corpus_folder(_cache: None) -> Path:
     from varietas.data.default import default_corpus
 
     return default_corpus(1024)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compiles(request: pytest.FixtureRequest) -> Iterator[dict[Path, Popen[str]]]:
-    """What test_programs.py compares takes minutes to compile: it is begun before the first test, and gives way to all others."""
-    running: dict[Path, Popen[str]] = {}
-    for item in request.session.items:
-        if isinstance(item, pytest.Function) and item.originalname == "test_a_step_holds_and_sends_what_it_did":
-            file = item.callspec.params["file"]
-            running[file] = item.module.start(file)
-    yield running
-    for process in running.values():
-        process.kill()
-        process.communicate()

@@ -3,21 +3,27 @@
     python tests/bench/aot.py [--config NAME …] [--machine h100 v5p v6e] [--devices 8 64 …] [--config.FIELD=VALUE …] [--out FILE.md]
 
 The compilers lie in .venv/aot, where `make .venv/aot/tpu` and `make .venv/aot/cuda` (3 GB) put them, and not beside jax, which would load
-them in every run. A compile takes seconds for H100s, minutes for TPUs. The global batch is the config's, or the nearest smaller one that
-the devices can share, a row for each at the least; whatever train.grad_accum says, it is worked through in as many parts as leave a device
-ROWS at once.
+them in every run. A step takes some twenty seconds. For TPUs, whose machine code would take minutes more, XLA is left as soon as it has
+written the program that the code is made of; --whole waits, and so asks whether it can be made.
+
+The global batch is the config's, or the nearest smaller one that the devices can share, a row for each at the least; whatever
+train.grad_accum says, it is worked through in as many parts as leave a device ROWS at once.
 """
 
 import argparse
 import math
 import os
+import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +67,7 @@ HEAD = """# What a step holds and sends at scale
 
 By `make bench-aot`, which compiles the training step of each config for machines that are not there: figures of XLA's compilers, none was
 run. The batch is the config's, or the nearest smaller one that the devices can share. Of one device and one step: rows at once, and in how
-many parts the batch is worked through; TFLOP by formula; GiB held, of state and at most; GiB sent (in how many exchanges); the part of
+many parts the batch is worked through; TFLOP by formula; GiB held, of state and in all; GiB sent (in how many exchanges); the part of
 those bytes that is hidden, under way while products are computed; and the partitioner's warnings of "involuntary full rematerialization".
 (!): more than the device has. What a TPU gathers in the course of a product is a permute here.
 
@@ -96,7 +102,7 @@ class Plan:
     parts: int
     seconds: float
     state: int
-    peak: int
+    held: int
     warnings: int
     flops: float
     collectives: list[Collective]
@@ -131,8 +137,11 @@ def at_scale(config: ConfigDict, n: int) -> ConfigDict:
     return config
 
 
-def plan(name: str, machine: str, n: int, config: ConfigDict, few: int) -> Plan:
-    """Compiles the step of a config for n devices that take `few` rows at once. Raises ValueError if the config does not fit them."""
+def plan(name: str, machine: str, n: int, config: ConfigDict, few: int, dump: Path | None) -> Plan:
+    """Compiles the step of a config for n devices that take `few` rows at once: to its end, or as far as the folder `dump` tells.
+
+    Raises ValueError if the config does not fit the devices.
+    """
     with stderr():
         devices = devices_of(machine, n)
     data, fsdp, tensor = resolve_mesh(config, n)
@@ -146,9 +155,8 @@ def plan(name: str, machine: str, n: int, config: ConfigDict, few: int) -> Plan:
     step = make_step(model, optim, config.train.steps, N_LANGUAGES, parts)
     begun = time.perf_counter()
     with stderr() as read:
-        compiled = compile_step(step, state, config.train.batch_size, config.data.seq_len, mesh)
+        text, held = program(lambda: compile_step(step, state, config.train.batch_size, config.data.seq_len, mesh), dump)
         warnings = read().count("Involuntary full rematerialization")
-    memory: Any = compiled.memory_analysis()
     return Plan(
         name,
         machine,
@@ -157,23 +165,80 @@ def plan(name: str, machine: str, n: int, config: ConfigDict, few: int) -> Plan:
         parts,
         time.perf_counter() - begun,
         state_bytes(state),
-        memory.peak_memory_in_bytes,
+        held,
         warnings,
         train_flops_per_token(model, config.data.seq_len) * config.train.batch_size * config.data.seq_len / n,
-        collectives(compiled.as_text()),
+        collectives(text),
     )
 
 
-def fitting(name: str, machine: str, n: int, config: ConfigDict) -> Plan:
+def program(compile: Callable[[], Any], dump: Path | None) -> tuple[str, int]:
+    """The text of a compiled program, and the bytes that a device holds for it: arguments and all that XLA allocates.
+
+    From the folder that XLA dumps to, if there is one, while the compiler goes on in a thread.
+    """
+    if dump is None:
+        compiled = compile()
+        memory: Any = compiled.memory_analysis()
+        new = memory.output_size_in_bytes - memory.alias_size_in_bytes + memory.temp_size_in_bytes
+        return compiled.as_text(), memory.argument_size_in_bytes + new
+    for file in dump.iterdir():
+        if file.is_file():
+            file.unlink()
+    compiling = ThreadPoolExecutor(1).submit(compile)
+    while not list(dump.glob("*jit_step*.after_optimizations_after_buffer_assignment.txt")):  # written after those that are read
+        if compiling.done():
+            raise RuntimeError(f"XLA ended without its program in {dump}: {compiling.result()}")
+        time.sleep(0.2)
+    (text,), (report,) = (
+        [file.read_text("utf-8") for file in dump.glob(f"*jit_step*.after_optimizations{end}")]
+        for end in (".txt", "-memory-usage-report.txt")
+    )
+    return text, int(re.search(r"Memory Space: default .*\nTotal bytes: (\d+)", report)[1])  # type: ignore[index]
+
+
+def fitting(name: str, machine: str, n: int, config: ConfigDict, dump: Path | None) -> Plan:
     """The plan with ROWS at once, or half as many, and so on, where XLA finds the devices too small."""
     few = ROWS.get(name, config.train.batch_size)
     while True:
         try:
-            return plan(name, machine, n, config, few)
+            return plan(name, machine, n, config, few, dump)
         except RuntimeError as error:
             if few == 1 or not is_out_of_memory(error):
                 raise
             few //= 2
+
+
+def apart(name: str, machine: str, n: int, config: ConfigDict, whole: bool) -> Plan:
+    """`fitting` in a process of its own, which is ended as soon as it has an answer. Raises what it raises, as a ValueError."""
+    ours, theirs = get_context("spawn").Pipe()
+    with tempfile.TemporaryDirectory() as dump:
+        flags = os.environ.get("XLA_FLAGS", "")
+        early = machine != "h100" and not whole
+        if early:
+            os.environ["XLA_FLAGS"] = f"{flags} --xla_dump_to={dump} --xla_syntax_sugar_async_ops=true"
+        process = get_context("spawn").Process(target=answer, args=(theirs, name, machine, n, config, Path(dump) if early else None))
+        process.start()
+        theirs.close()
+        os.environ["XLA_FLAGS"] = flags
+        try:
+            found = ours.recv()
+        except EOFError:
+            found = "the compiler crashed"
+        finally:
+            process.kill()
+            process.join()
+    if isinstance(found, str):
+        raise ValueError(found)
+    return found
+
+
+def answer(to: Connection, *of: Any) -> None:
+    """Sends a plan, or the error in its place."""
+    try:
+        to.send(fitting(*of))
+    except (ValueError, RuntimeError) as error:
+        to.send(" ".join(str(error).split())[:500])
 
 
 @contextmanager
@@ -202,7 +267,7 @@ def describe(p: Plan) -> str:
     lines = [
         f"{p.config} on {math.prod(p.mesh)} {p.machine}, mesh data {data} × fsdp {fsdp} × tensor {tensor}",
         f"batch of {p.batch} rows in {p.parts} parts, {rows} rows a device at once",
-        f"a device holds {p.state / 2**30:.2f} GiB of state, {p.peak / 2**30:.2f} GiB at most",
+        f"a device holds {p.state / 2**30:.2f} GiB of state, {p.held / 2**30:.2f} GiB in all",
         f"involuntary full rematerializations: {p.warnings}",
         "",
         f"{'MiB sent':>10} {'times':>6} {'hidden':>16}  what",
@@ -231,7 +296,7 @@ HEADINGS = (
     "rows × parts",
     "TFLOP",
     "state",
-    "peak",
+    "held",
     *KINDS,
     "sent",
     "hidden",
@@ -242,11 +307,11 @@ HEADINGS = (
 def row(p: Plan) -> list[str]:
     data, fsdp, tensor = p.mesh
     total = sent(p.collectives)
-    full = " (!)" if p.peak > MACHINES[p.machine].memory else ""
+    full = " (!)" if p.held > MACHINES[p.machine].memory else ""
     kinds = {kind: [one for one in p.collectives if one.kind == kind] for kind in KINDS}
     return [
         p.config, f"{math.prod(p.mesh)} {p.machine}", f"{data} × {fsdp} × {tensor}", f"{p.batch // (data * fsdp * p.parts)} × {p.parts}",
-        f"{p.flops / 1e12:,.0f}", f"{p.state / 2**30:.2f}", f"{p.peak / 2**30:.1f}{full}",
+        f"{p.flops / 1e12:,.0f}", f"{p.state / 2**30:.2f}", f"{p.held / 2**30:.1f}{full}",
         *(f"{sent(of) / 2**30:.2f} ({sum(one.times for one in of)})" if of else "" for of in kinds.values()),
         f"{total / 2**30:.2f}", f"{100 * sent([c for c in p.collectives if c.overlapped]) / max(1, total):.0f} %", str(p.warnings),
     ]  # fmt: skip
@@ -259,6 +324,7 @@ def main() -> None:
     parser.add_argument("--devices", nargs="+", type=int, help="default: 8 to 1,024, as far as the batch has a row for each")
     parser.add_argument("--out", type=Path, help="write the table there as well")
     parser.add_argument("--full", action="store_true", help="print each plan in full")
+    parser.add_argument("--whole", action="store_true", help="compile to the end, machine code too: minutes for a TPU")
     args, fields = parser.parse_known_args()
     rows = []
     for machine in args.machine:
@@ -271,9 +337,9 @@ def main() -> None:
         for machine in args.machine:
             for n in args.devices or [n for n in DEVICES[machine] if n <= config.train.batch_size]:
                 try:
-                    p = fitting(name, machine, n, at_scale(config, n))
-                except (ValueError, RuntimeError) as error:
-                    sys.exit(f"{name} on {n} {machine}: {' '.join(str(error).split())[:500]}")
+                    p = apart(name, machine, n, at_scale(config, n), args.whole)
+                except ValueError as error:
+                    sys.exit(f"{name} on {n} {machine}: {error}")
                 rows.append(row(p))
                 if args.out:
                     write(args.out, rows)  # after each: all of them take a quarter of an hour
