@@ -17,8 +17,8 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -137,11 +137,8 @@ def at_scale(config: ConfigDict, n: int) -> ConfigDict:
     return config
 
 
-def plan(name: str, machine: str, n: int, config: ConfigDict, few: int, dump: Path | None) -> Plan:
-    """Compiles the step of a config for n devices that take `few` rows at once: to its end, or as far as the folder `dump` tells.
-
-    Raises ValueError if the config does not fit the devices.
-    """
+def plan(name: str, machine: str, n: int, config: ConfigDict, few: int, dump: Path, whole: bool) -> Plan:
+    """Compiles the step of a config for n devices that take `few` rows at once. Raises ValueError if the config does not fit them."""
     with stderr():
         devices = devices_of(machine, n)
     data, fsdp, tensor = resolve_mesh(config, n)
@@ -155,7 +152,8 @@ def plan(name: str, machine: str, n: int, config: ConfigDict, few: int, dump: Pa
     step = make_step(model, optim, config.train.steps, N_LANGUAGES, parts)
     begun = time.perf_counter()
     with stderr() as read:
-        text, held = program(lambda: compile_step(step, state, config.train.batch_size, config.data.seq_len, mesh), dump)
+        compiling = ThreadPoolExecutor(1).submit(compile_step, step, state, config.train.batch_size, config.data.seq_len, mesh)
+        text, held = of_gpu(compiling.result()) if machine == "h100" else of_tpu(compiling, dump, whole)
         warnings = read().count("Involuntary full rematerialization")
     return Plan(
         name,
@@ -172,40 +170,38 @@ def plan(name: str, machine: str, n: int, config: ConfigDict, few: int, dump: Pa
     )
 
 
-def program(compile: Callable[[], Any], dump: Path | None) -> tuple[str, int]:
-    """The text of a compiled program, and the bytes that a device holds for it: arguments and all that XLA allocates.
+def of_gpu(compiled: Any) -> tuple[str, int]:
+    """The text of a program, and the bytes that a device holds for it: arguments and all that XLA allocates."""
+    memory = compiled.memory_analysis()
+    new = memory.output_size_in_bytes - memory.alias_size_in_bytes + memory.temp_size_in_bytes
+    return compiled.as_text(), memory.argument_size_in_bytes + new
 
-    From the folder that XLA dumps to, if there is one, while the compiler goes on in a thread.
-    """
-    if dump is None:
-        compiled = compile()
-        memory: Any = compiled.memory_analysis()
-        new = memory.output_size_in_bytes - memory.alias_size_in_bytes + memory.temp_size_in_bytes
-        return compiled.as_text(), memory.argument_size_in_bytes + new
-    for file in dump.iterdir():
-        if file.is_file():
-            file.unlink()
-    compiling = ThreadPoolExecutor(1).submit(compile)
-    while not list(dump.glob("*jit_step*.after_optimizations_after_buffer_assignment.txt")):  # written after those that are read
-        if compiling.done():
-            raise RuntimeError(f"XLA ended without its program in {dump}: {compiling.result()}")
+
+def of_tpu(compiling: Future[Any], dump: Path, whole: bool) -> tuple[str, int]:
+    """The same, from the folder that XLA writes to while it compiles; at its end, or as soon as they are there."""
+    last = "*jit_step*.after_optimizations_after_buffer_assignment.txt"  # written after those that are read
+    while not compiling.done() and (whole or not any(dump.glob(last))):
         time.sleep(0.2)
-    (text,), (report,) = (
+    if compiling.done():
+        compiling.result()  # raises
+    (program,), (report,) = (
         [file.read_text("utf-8") for file in dump.glob(f"*jit_step*.after_optimizations{end}")]
         for end in (".txt", "-memory-usage-report.txt")
     )
-    return text, int(re.search(r"Memory Space: default .*\nTotal bytes: (\d+)", report)[1])  # type: ignore[index]
+    return program, int(re.search(r"Memory Space: default .*\nTotal bytes: (\d+)", report)[1])  # type: ignore[index]
 
 
-def fitting(name: str, machine: str, n: int, config: ConfigDict, dump: Path | None) -> Plan:
+def fitting(name: str, machine: str, n: int, config: ConfigDict, dump: Path, whole: bool) -> Plan:
     """The plan with ROWS at once, or half as many, and so on, where XLA finds the devices too small."""
     few = ROWS.get(name, config.train.batch_size)
     while True:
         try:
-            return plan(name, machine, n, config, few, dump)
+            return plan(name, machine, n, config, few, dump, whole)
         except RuntimeError as error:
             if few == 1 or not is_out_of_memory(error):
                 raise
+            for file in dump.glob("*jit_step*.txt"):
+                file.unlink()
             few //= 2
 
 
@@ -214,10 +210,9 @@ def apart(name: str, machine: str, n: int, config: ConfigDict, whole: bool) -> P
     ours, theirs = get_context("spawn").Pipe()
     with tempfile.TemporaryDirectory() as dump:
         flags = os.environ.get("XLA_FLAGS", "")
-        early = machine != "h100" and not whole
-        if early:
+        if machine != "h100":
             os.environ["XLA_FLAGS"] = f"{flags} --xla_dump_to={dump} --xla_syntax_sugar_async_ops=true"
-        process = get_context("spawn").Process(target=answer, args=(theirs, name, machine, n, config, Path(dump) if early else None))
+        process = get_context("spawn").Process(target=answer, args=(theirs, name, machine, n, config, Path(dump), whole))
         process.start()
         theirs.close()
         os.environ["XLA_FLAGS"] = flags
