@@ -18,6 +18,7 @@ NAMES = (
     "eurollm_1p7b-v5p-1024",
     "eurollm_1p7b-v6e-256",
     "eurollm_9b-v5p-64",
+    "eurollm_9b-v5p-64-mesh.fsdp=64",
     "eurollm_9b-v6e-256",
 )
 
