@@ -18,18 +18,16 @@ from varietas.train.optimizer import learning_rate, make_optimizer
 
 BATCH_FIELDS = ("tokens", "segments", "positions", "languages")
 # So that what is sent is sent while products are computed (docs/scale.md shows how much). GPU: XLA would join a layer's gradients into one
-# reduce-scatter at the layer's end, when nothing is left to compute. TPU: gathers are spread over the products before them, and SparseCores
-# sum gradients where there are any (as MaxText's recipes for v6e do; other TPUs take no notice). Where fsdp is all of a slice, XLA would
-# else gather and scatter by all-reduces of twice the bytes.
+# reduce-scatter at the layer's end, when nothing is left to compute. TPU: SparseCores send, where there are any, as in MaxText's recipes;
+# gathers fused with products hide a little more, but on all but v5e XLA warns that they may give wrong results.
 COMPILER_OPTIONS = {
     "gpu": {"xla_gpu_reduce_scatter_combine_threshold_bytes": 0, "xla_gpu_all_gather_combine_threshold_bytes": 0},
     "tpu": {
         "xla_enable_async_all_gather": True,
-        "xla_tpu_prefer_async_allgather_to_allreduce": True,
-        "xla_tpu_enable_async_collective_fusion": True,
-        "xla_tpu_enable_async_collective_fusion_fuse_all_gather": True,
-        "xla_tpu_enable_async_collective_fusion_multiple_steps": True,
-        "xla_tpu_overlap_compute_collective_tc": True,
+        "xla_tpu_prefer_async_allgather_to_allreduce": True,  # XLA would use twice the bytes where fsdp is the whole mesh
+        "xla_tpu_enable_sparse_core_collective_offload_all_gather": True,
+        "xla_tpu_enable_sparse_core_collective_offload_2d_all_gather": True,
+        "xla_tpu_enable_sparse_core_collective_offload_3d_all_gather": True,
         "xla_tpu_enable_sparse_core_collective_offload_reduce_scatter": True,
         "xla_tpu_enable_sparse_core_collective_offload_nd_reduce_scatter": True,
         "xla_tpu_enable_sparse_core_collective_offload_all_reduce": True,

@@ -4,7 +4,7 @@
 
 The compilers lie in .venv/aot, where `make .venv/aot/tpu` and `make .venv/aot/cuda` (3 GB) put them, and not beside jax, which would load
 them in every run. A step takes some twenty seconds. For TPUs, whose machine code would take minutes more, XLA is left as soon as it has
-written the program that the code is made of; --whole waits, and so asks whether it can be made.
+written the program that the code is made of; --whole waits, and so shows whether it can be made.
 
 The global batch is the config's, or the nearest smaller one that the devices can share, a row for each at the least; whatever
 train.grad_accum says, it is worked through in as many parts as leave a device ROWS at once.
@@ -17,6 +17,7 @@ import re
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # else the plugin refuses t
 os.environ["TPU_SKIP_MDS_QUERY"] = "1"
 os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # nobody holds a TPU: several of us may compile at once
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "1"  # warnings are counted
+os.environ["TPU_STDERR_LOG_LEVEL"] = "1"
+os.environ["TPU_LOG_DIR"] = "disabled"  # else libtpu leaves files in /tmp
 sys.path.append(str(Path(__file__).parents[2] / ".venv" / "aot"))
 
 from jax.experimental import topologies
@@ -49,6 +52,7 @@ from varietas.train.memory import is_out_of_memory, state_bytes
 from varietas.train.step import abstract_state, compile_step, make_step
 
 N_LANGUAGES = 40
+STDERR = "stderr"  # the file of what a compiler says
 ROWS = {"eurollm_1p7b": 8, "eurollm_9b": 8}  # of a batch that a device takes at once
 H100 = """
 gpu_device_info {
@@ -93,7 +97,7 @@ DEVICES = {"h100": (8, 64, 256, 1024), "v5p": (8, 64, 1024), "v6e": (8, 64, 256)
 
 @dataclass(frozen=True)
 class Plan:
-    """A step as compiled; bytes are those of one device."""
+    """What XLA makes of a step; bytes are those of one device."""
 
     config: str
     machine: str
@@ -137,13 +141,12 @@ def at_scale(config: ConfigDict, n: int) -> ConfigDict:
     return config
 
 
-def plan(name: str, machine: str, n: int, config: ConfigDict, few: int, dump: Path, whole: bool) -> Plan:
-    """Compiles the step of a config for n devices that take `few` rows at once. Raises ValueError if the config does not fit them."""
-    with stderr():
-        devices = devices_of(machine, n)
+def plan(name: str, machine: str, n: int, config: ConfigDict, at_once: int, dump: Path, whole: bool) -> Plan:
+    """Compiles the step of a config for n devices that take `at_once` rows each. Raises ValueError if the config does not fit them."""
+    devices = devices_of(machine, n)
     data, fsdp, tensor = resolve_mesh(config, n)
     rows = config.train.batch_size // (data * fsdp)
-    parts = next(k for k in range(1, rows + 1) if rows % k == 0 and rows // k <= few)
+    parts = next(k for k in range(1, rows + 1) if rows % k == 0 and rows // k <= at_once)
     mesh = make_mesh(data, fsdp, tensor, devices)
     model, optim = ModelConfig(**config.model), OptimConfig(**config.optim)
     if machine == "h100" and model.attention == "auto" and suits_cudnn(model.dtype, config.data.seq_len, model.head_dim):
@@ -151,10 +154,10 @@ def plan(name: str, machine: str, n: int, config: ConfigDict, few: int, dump: Pa
     state = abstract_state(model, optim, mesh)
     step = make_step(model, optim, config.train.steps, N_LANGUAGES, parts)
     begun = time.perf_counter()
-    with stderr() as read:
+    with stderr(dump) as read:
         compiling = ThreadPoolExecutor(1).submit(compile_step, step, state, config.train.batch_size, config.data.seq_len, mesh)
-        text, held = of_gpu(compiling.result()) if machine == "h100" else of_tpu(compiling, dump, whole)
-        warnings = read().count("Involuntary full rematerialization")
+        text, held = gpu_program(compiling.result()) if machine == "h100" else tpu_program(compiling, dump, whole)
+        warnings = rematerializations(read())
     return Plan(
         name,
         machine,
@@ -170,15 +173,20 @@ def plan(name: str, machine: str, n: int, config: ConfigDict, few: int, dump: Pa
     )
 
 
-def of_gpu(compiled: Any) -> tuple[str, int]:
+def rematerializations(notes: str) -> int:
+    """How often the partitioner warned that it gathers an array whole to split it in another way."""
+    return notes.count("Involuntary full rematerialization")
+
+
+def gpu_program(compiled: Any) -> tuple[str, int]:
     """The text of a program, and the bytes that a device holds for it: arguments and all that XLA allocates."""
     memory = compiled.memory_analysis()
     new = memory.output_size_in_bytes - memory.alias_size_in_bytes + memory.temp_size_in_bytes
     return compiled.as_text(), memory.argument_size_in_bytes + new
 
 
-def of_tpu(compiling: Future[Any], dump: Path, whole: bool) -> tuple[str, int]:
-    """The same, from the folder that XLA writes to while it compiles; at its end, or as soon as they are there."""
+def tpu_program(compiling: Future[Any], dump: Path, whole: bool) -> tuple[str, int]:
+    """Text and bytes as `gpu_program` gives them, out of the folder that XLA writes to. Unless `whole`, it is still compiling then."""
     last = "*jit_step*.after_optimizations_after_buffer_assignment.txt"  # written after those that are read
     while not compiling.done() and (whole or not any(dump.glob(last))):
         time.sleep(0.2)
@@ -193,33 +201,35 @@ def of_tpu(compiling: Future[Any], dump: Path, whole: bool) -> tuple[str, int]:
 
 def fitting(name: str, machine: str, n: int, config: ConfigDict, dump: Path, whole: bool) -> Plan:
     """The plan with ROWS at once, or half as many, and so on, where XLA finds the devices too small."""
-    few = ROWS.get(name, config.train.batch_size)
+    at_once = ROWS.get(name, config.train.batch_size)
     while True:
         try:
-            return plan(name, machine, n, config, few, dump, whole)
+            return plan(name, machine, n, config, at_once, dump, whole)
         except RuntimeError as error:
-            if few == 1 or not is_out_of_memory(error):
+            if at_once == 1 or not is_out_of_memory(error):
                 raise
             for file in dump.glob("*jit_step*.txt"):
                 file.unlink()
-            few //= 2
+            at_once //= 2
 
 
 def apart(name: str, machine: str, n: int, config: ConfigDict, whole: bool) -> Plan:
-    """`fitting` in a process of its own, which is ended as soon as it has an answer. Raises what it raises, as a ValueError."""
+    """`fitting` in a process of its own, which ends as soon as it has an answer. Raises ValueError with what went wrong there."""
     ours, theirs = get_context("spawn").Pipe()
     with tempfile.TemporaryDirectory() as dump:
         flags = os.environ.get("XLA_FLAGS", "")
-        if machine != "h100":
+        if machine != "h100":  # with the syntax of compiled.as_text()
             os.environ["XLA_FLAGS"] = f"{flags} --xla_dump_to={dump} --xla_syntax_sugar_async_ops=true"
-        process = get_context("spawn").Process(target=answer, args=(theirs, name, machine, n, config, Path(dump), whole))
+        arguments = (theirs, name, machine, n, config, Path(dump), whole)
+        process = get_context("spawn").Process(target=answer, args=arguments, daemon=True)
         process.start()
         theirs.close()
         os.environ["XLA_FLAGS"] = flags
         try:
             found = ours.recv()
         except EOFError:
-            found = "the compiler crashed"
+            process.join()
+            found = f"the compiler ended with {process.exitcode}: {(Path(dump) / STDERR).read_text('utf-8', 'replace')[-1000:]}"
         finally:
             process.kill()
             process.join()
@@ -228,28 +238,29 @@ def apart(name: str, machine: str, n: int, config: ConfigDict, whole: bool) -> P
     return found
 
 
-def answer(to: Connection, *of: Any) -> None:
-    """Sends a plan, or the error in its place."""
-    try:
-        to.send(fitting(*of))
-    except (ValueError, RuntimeError) as error:
-        to.send(" ".join(str(error).split())[:500])
+def answer(to: Connection, name: str, machine: str, n: int, config: ConfigDict, dump: Path, whole: bool) -> None:
+    """Sends the plan, or the error in its place, and ends the process, whatever its threads do."""
+    with stderr(dump):
+        try:
+            to.send(fitting(name, machine, n, config, dump, whole))
+        except (ValueError, RuntimeError) as error:
+            to.send(" ".join(str(error).split())[:500])
+        except Exception:
+            to.send(traceback.format_exc())
+        finally:
+            os._exit(0)
 
 
 @contextmanager
-def stderr() -> Iterator[Any]:
-    """Gives a function that reads what was written to the process's standard error, by C++ too; the compilers' notes end there."""
+def stderr(folder: Path) -> Iterator[Any]:
+    """Puts what the process writes to its standard error, C++ too, into a new file of `folder`; gives a function that reads it."""
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile("w+") as file:
-        os.dup2(file.fileno(), 2)
-
-        def read() -> str:
-            file.seek(0)
-            return file.read()
-
+    kept, file = os.dup(2), folder / STDERR
+    with file.open("a") as to:
+        to.truncate(0)
+        os.dup2(to.fileno(), 2)
         try:
-            yield read
+            yield lambda: file.read_text("utf-8", "replace")
         finally:
             os.dup2(kept, 2)
             os.close(kept)
@@ -319,7 +330,7 @@ def main() -> None:
     parser.add_argument("--devices", nargs="+", type=int, help="default: 8 to 1,024, as far as the batch has a row for each")
     parser.add_argument("--out", type=Path, help="write the table there as well")
     parser.add_argument("--full", action="store_true", help="print each plan in full")
-    parser.add_argument("--whole", action="store_true", help="compile to the end, machine code too: minutes for a TPU")
+    parser.add_argument("--whole", action="store_true", help="make a TPU's machine code too: minutes (a GPU's always is)")
     args, fields = parser.parse_known_args()
     rows = []
     for machine in args.machine:
@@ -336,10 +347,10 @@ def main() -> None:
                 except ValueError as error:
                     sys.exit(f"{name} on {n} {machine}: {error}")
                 rows.append(row(p))
-                if args.out:
-                    write(args.out, rows)  # after each: all of them take a quarter of an hour
                 told = ", ".join(f"{heading} {cell}" for heading, cell in zip(HEADINGS, rows[-1], strict=True) if cell)
-                print(describe(p) if args.full else f"{told}, compiled in {p.seconds:.0f} s", flush=True)
+                print(describe(p) if args.full else f"{told}, in {p.seconds:.0f} s", flush=True)
+    if args.out:
+        write(args.out, rows)
 
 
 def write(file: Path, rows: list[list[str]]) -> None:

@@ -4,6 +4,7 @@ A file of tests/train/programs, CONFIG-MACHINE-DEVICES[-FIELD=VALUE …], is the
 when a change means to send or hold something else, or with another libtpu; its difference is then to be read like code.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,8 @@ def compiled(arguments: list[str]) -> str:
     """What aot.py prints of a step."""
     if not (REPO / ".venv" / "aot" / "libtpu").exists():
         pytest.skip("make .venv/aot/tpu installs the compiler")
-    done = subprocess.run([sys.executable, *arguments], cwd=REPO, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": "tests/bench"}
+    done = subprocess.run([sys.executable, *arguments], cwd=REPO, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -41,13 +43,38 @@ def compiled(arguments: list[str]) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_step_holds_and_sends_what_it_did(name: str) -> None:
     file = PROGRAMS / f"{name}.txt"
+    expected = file.read_text("utf-8") if file.exists() else ""
     told = f"if this is meant: python {' '.join(command(name))} > {file.relative_to(REPO)}"
-    assert compiled(command(name)) == file.read_text("utf-8"), told
+    assert compiled(command(name)) == expected, told
 
 
+@pytest.mark.slow
 def test_the_compiler_makes_machine_code_of_a_step() -> None:
-    """The others end with XLA's program."""
+    """The others end with XLA's program, and would not see that the rest fails."""
     assert compiled([*command("demo-v6e-8"), "--whole"]) == compiled(command("demo-v6e-8"))
+
+
+RESHARDED = """
+import aot, jax, numpy as np, sys, tempfile
+from pathlib import Path
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+
+with tempfile.TemporaryDirectory() as folder, aot.stderr(Path(folder)) as read:
+    mesh = Mesh(np.array(aot.devices_of("v5p", 8)).reshape(2, 2, 2), ("a", "b", "c"))
+    def moved(places, rows):
+        found = jax.lax.with_sharding_constraint(rows[places], NamedSharding(mesh, P(("c", "b"))))
+        return jax.lax.with_sharding_constraint(found, NamedSharding(mesh, P("a", ("b", "c"))))
+    def array(shape, dtype, *split):
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, P(*split)))
+    jax.jit(moved).lower(array((16, 16), np.int32, ("c", "b")), array((64, 32), np.float32, "a", "b")).compile()
+    warnings = aot.rematerializations(read())
+print(warnings)
+"""
+
+
+def test_a_careless_resharding_is_counted() -> None:
+    """Else the tables would say 0 whatever XLA warns of."""
+    assert int(compiled(["-c", RESHARDED])) > 0
 
 
 def test_every_program_is_compared_with() -> None:
