@@ -55,7 +55,7 @@ def train(
 
     SIGTERM and SIGINT save a checkpoint and end the call. `evaluate` is asked every exp.eval_every steps.
     Raises ValueError if corpus, mesh and checkpoints do not fit together, MemoryError if the devices are too small, FloatingPointError
-    if the loss is no number.
+    if the loss or the gradient is no number.
     """
     stop = min(exp.steps, exp.steps if stop is None else stop)
     corpus = open_corpus(exp.corpus)
@@ -258,6 +258,6 @@ def blame(error: FloatingPointError, stream: Stream, batch_size: int) -> str:
     documents = {(piece.language, piece.document) for piece in stream.documents(step * batch_size, (step + 1) * batch_size)}
     names = ", ".join(f"{language} {document}" for language, document in sorted(documents)[:8]) + (", …" if len(documents) > 8 else "")
     return (
-        f"{error}. Nothing of this step was saved. Its batch holds {len(documents)} documents ({names}): "
+        f"{error}. No checkpoint holds this step. Its batch holds {len(documents)} documents ({names}): "
         "look at them, or start another --run with a lower optim.peak_lr or optim.clip_norm"
     )
