@@ -2,7 +2,7 @@
 
     make demo        or        varietas train --config demo --run runs/demo
 
-A server with 2 cores: 5 minutes for 2.0 M tokens, about one pass over the text (`make demo`: 6 to 7). Bits per byte end 17 to 46 %
+A server with 2 cores: 5 minutes for 2.0 M tokens, about one pass over the text (`make demo`: 6 to 7). Bits per byte end 17 to 47 %
 below the unigram baseline. With so little text a small model learns as much from a token as a large one, so this one is small and
 sees more of them.
 """

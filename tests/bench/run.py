@@ -39,6 +39,7 @@ AT_LEAST = {
     "prepare_vs_sentencepiece": 0.8,
 }
 AT_MOST = {"loop_overhead": 0.01, "data_wait_of_step": 0.01, "checkpoint_stall": 0.01, "help_seconds": 0.5}  # stall: of a minute
+BUSY = 0.5  # cores that others use, from which on a word is said
 MACHINES_DIFFER = (
     "How XLA's CPU code and torch's compare depends on the machine: this model was at 1.07 × torch.compile and 1.13 × eager on an EPYC "
     "with AVX2, at 0.77 and 0.86 on a Xeon with AVX-512 (2026-11-25), and at 1.76 × plain jax on both."
@@ -50,7 +51,7 @@ WHY = {  # where a goal is missed
     "of two processes differ by more than that.",
     "rows_vs_memmap": "The memory map gives one array a row and checks nothing; ours gives four, packed. Half of its time goes to "
     "ArrayRecord's reading: checksums, and zstd, which saves a fifth of the disk. Eight H100s at half of their peak take 400 rows a "
-    "second at 1.7 B.",
+    "second at 1.7 B. Workers are slower than the thread of its own that reads ahead, since they hand rows over through shared memory.",
 }
 LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "sentencepiece", "torch", "transformers", "safetensors")
 
@@ -82,6 +83,10 @@ def main() -> None:
     file = DOCS / "benchmarks.json"
     record = json.loads(file.read_text("utf-8")) if args.only and file.exists() else {"parts": {}}
     about = {"date": str(date.today()), "machine": machine(), "versions": {name: version(name) for name in LIBRARIES}}
+    if (load := os.getloadavg()[0]) > BUSY:
+        print(
+            f"others keep {load:.1f} cores busy: torch's figures above all will not hold; run it again when they are done", file=sys.stderr
+        )
     for name in args.only or PARTS:
         print(f"== {PARTS[name]}", flush=True)
         record["parts"][name] = {**run(name, args.rounds), **about}
