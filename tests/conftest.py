@@ -1,6 +1,8 @@
-"""Eight virtual CPU devices for every test, and one tiny corpus that all share."""
+"""Eight virtual CPU devices for every test, one tiny corpus that all share, and compiles that run beside the tests."""
 
 import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -26,3 +28,16 @@ def corpus_folder(_cache: None) -> Path:
     from varietas.data.default import default_corpus
 
     return default_corpus(1024)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiles(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[str]]]:
+    """What test_programs.py compares, compiled one after the other beside the tests that come before."""
+    running: dict[str, Future[str]] = {}
+    compiler = ThreadPoolExecutor(1)
+    for item in request.session.items:
+        if isinstance(item, pytest.Function) and item.originalname == "test_a_step_holds_and_sends_what_it_did":
+            name = item.callspec.params["name"]
+            running[name] = compiler.submit(item.module.compiled, item.module.command(name))
+    yield running
+    compiler.shutdown(cancel_futures=True)

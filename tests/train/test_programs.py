@@ -7,6 +7,7 @@ when a change means to send or hold something else, or with another libtpu; its 
 import os
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -31,21 +32,21 @@ def command(name: str) -> list[str]:
 
 
 def compiled(arguments: list[str]) -> str:
-    """What aot.py prints of a step."""
+    """What aot.py prints of a step; gives way to other processes."""
     if not (REPO / ".venv" / "aot" / "libtpu").exists():
         pytest.skip("make .venv/aot/tpu installs the compiler")
     environment = {**os.environ, "PYTHONPATH": "tests/bench"}
-    done = subprocess.run([sys.executable, *arguments], cwd=REPO, capture_output=True, text=True, env=environment)
+    done = subprocess.run(["nice", "-n", "19", sys.executable, *arguments], cwd=REPO, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_step_holds_and_sends_what_it_did(name: str) -> None:
+def test_a_step_holds_and_sends_what_it_did(name: str, compiles: dict[str, Future[str]]) -> None:
     file = PROGRAMS / f"{name}.txt"
     expected = file.read_text("utf-8") if file.exists() else ""
     told = f"if this is meant: python {' '.join(command(name))} > {file.relative_to(REPO)}"
-    assert compiled(command(name)) == expected, told
+    assert compiles[name].result() == expected, told
 
 
 @pytest.mark.slow
