@@ -18,9 +18,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -52,7 +51,6 @@ from varietas.train.memory import is_out_of_memory, state_bytes
 from varietas.train.step import abstract_state, compile_step, make_step
 
 N_LANGUAGES = 40
-STDERR = "stderr"  # the file of what a compiler says
 ROWS = {"eurollm_1p7b": 8, "eurollm_9b": 8}  # of a batch that a device takes at once
 H100 = """
 gpu_device_info {
@@ -154,10 +152,8 @@ def plan(name: str, machine: str, n: int, config: ConfigDict, at_once: int, dump
     state = abstract_state(model, optim, mesh)
     step = make_step(model, optim, config.train.steps, N_LANGUAGES, parts)
     begun = time.perf_counter()
-    with stderr(dump) as read:
-        compiling = ThreadPoolExecutor(1).submit(compile_step, step, state, config.train.batch_size, config.data.seq_len, mesh)
-        text, held = gpu_program(compiling.result()) if machine == "h100" else tpu_program(compiling, dump, whole)
-        warnings = rematerializations(read())
+    compiling = ThreadPoolExecutor(1).submit(compile_step, step, state, config.train.batch_size, config.data.seq_len, mesh)
+    text, held = gpu_program(compiling.result()) if machine == "h100" else tpu_program(compiling, dump, whole)
     return Plan(
         name,
         machine,
@@ -167,15 +163,15 @@ def plan(name: str, machine: str, n: int, config: ConfigDict, at_once: int, dump
         time.perf_counter() - begun,
         state_bytes(state),
         held,
-        warnings,
+        rematerializations(dump),
         train_flops_per_token(model, config.data.seq_len) * config.train.batch_size * config.data.seq_len / n,
         collectives(text),
     )
 
 
-def rematerializations(notes: str) -> int:
-    """How often the partitioner warned that it gathers an array whole to split it in another way."""
-    return notes.count("Involuntary full rematerialization")
+def rematerializations(folder: Path) -> int:
+    """How often the partitioner noted that it gathers an array whole to split it in another way."""
+    return notes(folder).count("Involuntary full rematerialization")
 
 
 def gpu_program(compiled: Any) -> tuple[str, int]:
@@ -199,37 +195,31 @@ def tpu_program(compiling: Future[Any], dump: Path, whole: bool) -> tuple[str, i
     return program, int(re.search(r"Memory Space: default .*\nTotal bytes: (\d+)", report)[1])  # type: ignore[index]
 
 
-def fitting(name: str, machine: str, n: int, config: ConfigDict, dump: Path, whole: bool) -> Plan:
-    """The plan with ROWS at once, or half as many, and so on, where XLA finds the devices too small."""
+def fitting(name: str, machine: str, n: int, config: ConfigDict, whole: bool) -> Plan:
+    """The plan with ROWS at once, or half as many, and so on, where XLA finds the devices too small. Raises ValueError as `apart` does."""
     at_once = ROWS.get(name, config.train.batch_size)
     while True:
         try:
-            return plan(name, machine, n, config, at_once, dump, whole)
-        except RuntimeError as error:
+            return apart(name, machine, n, config, at_once, whole)
+        except ValueError as error:
             if at_once == 1 or not is_out_of_memory(error):
                 raise
-            for file in dump.glob("*jit_step*.txt"):
-                file.unlink()
             at_once //= 2
 
 
-def apart(name: str, machine: str, n: int, config: ConfigDict, whole: bool) -> Plan:
-    """`fitting` in a process of its own, which ends as soon as it has an answer. Raises ValueError with what went wrong there."""
+def apart(name: str, machine: str, n: int, config: ConfigDict, at_once: int, whole: bool) -> Plan:
+    """`plan` in a process of its own, which ends as soon as it has an answer. Raises ValueError with what went wrong there."""
     ours, theirs = get_context("spawn").Pipe()
-    with tempfile.TemporaryDirectory() as dump:
-        flags = os.environ.get("XLA_FLAGS", "")
-        if machine != "h100":  # with the syntax of compiled.as_text()
-            os.environ["XLA_FLAGS"] = f"{flags} --xla_dump_to={dump} --xla_syntax_sugar_async_ops=true"
-        arguments = (theirs, name, machine, n, config, Path(dump), whole)
-        process = get_context("spawn").Process(target=answer, args=arguments, daemon=True)
+    with tempfile.TemporaryDirectory() as folder:
+        dump = Path(folder)
+        process = get_context("spawn").Process(target=answer, args=(theirs, name, machine, n, config, at_once, dump, whole), daemon=True)
         process.start()
         theirs.close()
-        os.environ["XLA_FLAGS"] = flags
         try:
             found = ours.recv()
         except EOFError:
             process.join()
-            found = f"the compiler ended with {process.exitcode}: {(Path(dump) / STDERR).read_text('utf-8', 'replace')[-1000:]}"
+            found = f"the compiler ended with {process.exitcode}: {notes(dump)[-1000:]}"
         finally:
             process.kill()
             process.join()
@@ -238,32 +228,29 @@ def apart(name: str, machine: str, n: int, config: ConfigDict, whole: bool) -> P
     return found
 
 
-def answer(to: Connection, name: str, machine: str, n: int, config: ConfigDict, dump: Path, whole: bool) -> None:
+def answer(to: Connection, name: str, machine: str, n: int, config: ConfigDict, at_once: int, dump: Path, whole: bool) -> None:
     """Sends the plan, or the error in its place, and ends the process, whatever its threads do."""
-    with stderr(dump):
-        try:
-            to.send(fitting(name, machine, n, config, dump, whole))
-        except (ValueError, RuntimeError) as error:
-            to.send(" ".join(str(error).split())[:500])
-        except Exception:
-            to.send(traceback.format_exc())
-        finally:
-            os._exit(0)
+    take_notes(dump)
+    if machine != "h100":  # with the syntax of compiled.as_text()
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_dump_to={dump} --xla_syntax_sugar_async_ops=true"
+    try:
+        to.send(plan(name, machine, n, config, at_once, dump, whole))
+    except (ValueError, RuntimeError) as error:
+        to.send(" ".join(str(error).split())[:500])
+    except Exception:
+        to.send(traceback.format_exc())
+    finally:
+        os._exit(0)
 
 
-@contextmanager
-def stderr(folder: Path) -> Iterator[Any]:
-    """Puts what the process writes to its standard error, C++ too, into a new file of `folder`; gives a function that reads it."""
-    sys.stderr.flush()
-    kept, file = os.dup(2), folder / STDERR
-    with file.open("a") as to:
-        to.truncate(0)
-        os.dup2(to.fileno(), 2)
-        try:
-            yield lambda: file.read_text("utf-8", "replace")
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+def take_notes(folder: Path) -> None:
+    """From here on what the process writes to its standard error, C++ too, goes to a file of `folder`."""
+    with (folder / "stderr").open("a") as file:
+        os.dup2(file.fileno(), 2)
+
+
+def notes(folder: Path) -> str:
+    return (folder / "stderr").read_text("utf-8", "replace")
 
 
 def describe(p: Plan) -> str:
@@ -343,7 +330,7 @@ def main() -> None:
         for machine in args.machine:
             for n in args.devices or [n for n in DEVICES[machine] if n <= config.train.batch_size]:
                 try:
-                    p = apart(name, machine, n, at_scale(config, n), args.whole)
+                    p = fitting(name, machine, n, at_scale(config, n), args.whole)
                 except ValueError as error:
                     sys.exit(f"{name} on {n} {machine}: {error}")
                 rows.append(row(p))
