@@ -1,0 +1,1 @@
+"""Conversations: their text by a chat template, their tokens, and which of these are learned."""

@@ -1,0 +1,1 @@
+"""Decides which documents are kept, and says why the others are not."""

@@ -1,0 +1,183 @@
+"""Finds personal data in text by patterns, verifies it by check digits, and masks it.
+
+Personal data are e-mail addresses, phone numbers (phones.py), IBANs, payment cards, public IP addresses, and the national identification
+numbers of persons in Europe. python-stdnum verifies the check digits. If a number consists of digits alone and one in some hundreds of such
+numbers would pass the check by chance, it counts only beside a word that says what it is.
+"""
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+
+from varietas.data.clean import phones
+
+
+@dataclass(frozen=True)
+class Span:
+    """Characters `begin` to `end` of a text, which are personal data."""
+
+    begin: int
+    end: int
+    kind: str  # email, phone, iban, card, ip, id
+
+
+BEFORE, BEHIND = phones.NEAR, 40  # characters before and after a number that are examined with it
+
+_EMAIL = re.compile(r"[\w.%+'-]{1,64}@(?:[\w-]{1,63}\.){1,5}[^\W\d_]{2,24}\b")
+_NUMBER = re.compile(  # every number that is looked for contains a match
+    r"[\d:](?:(?<=\d)(?:[\d .()/\u00a0\u2007\u2009\u200b\u202f\u2010-\u2013\u2212-]|(?<=\d)[A-Z]){4,}|(?<=:)[0-9a-fA-F]{0,4}:)"
+)
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+_CARD = re.compile(r"(?<![\d.,-])(?:3[47]\d\d(?:[ -]?\d){11}|(?:4\d|5[1-5]|2[2-7]|6[05])\d\d(?:[ -]?\d){12})(?![\d-])")
+_IP = re.compile(r"(?<![\w.:-])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{1,4}(?::{1,2}[0-9a-fA-F]{1,4}){3,7})(?![\w:-]|\.\d)")
+_VERSION = re.compile(r"(?:\bv|vers\w*|ver\.|release|build)\W{0,3}$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Id:
+    """A national identification number. Unless it is `certain`, one of _WORDS must stand before it."""
+
+    pattern: str
+    checks: tuple[str, ...]  # modules of stdnum, one of which must accept the number
+    certain: bool
+
+
+_IDS = (
+    _Id(r"[A-Z]{6}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z]", ("it.codicefiscale",), True),
+    _Id(r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]", ("fi.hetu",), True),
+    _Id(r"[XYZ]\d{7}[ -]?[A-Z]|\d{8}[ -]?[A-HJ-NP-TV-Z]", ("es.nie", "es.dni"), True),
+    _Id(r"[12] ?\d\d ?(?:0[1-9]|1[0-2]) ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d", ("fr.nir",), True),
+    _Id(r"(?:19|20)?\d{6}[-+]\d{4}", ("se.personnummer", "dk.cpr", "is_.kennitala"), True),
+    _Id(r"\d{6}/\d{3,4}", ("cz.rc",), True),
+    _Id(r"\d\d\.\d\d\.\d\d-\d{3}\.\d\d", ("be.nn",), True),
+    _Id(r"\d{13}", ("ro.cnp", "si.emso"), True),
+    _Id(r"\d{11}", ("pl.pesel", "ee.ik", "lt.asmens"), True),
+    _Id(r"\d{11}", ("be.nn", "gr.amka", "hr.oib", "tr.tckimlik", "de.idnr", "no.fodselsnummer"), False),
+    _Id(r"\d{10}", ("bg.egn", "cz.rc", "dk.cpr", "ua.rntrc"), False),
+    _Id(r"\d{9}|\d{3}[ .]\d{3}[ .]\d{3}", ("nl.bsn", "pt.nif", "hu.anum"), False),
+    _Id(r"\d{7}[A-W][A-IW]?", ("ie.pps",), False),
+    _Id(r"[A-CEGHJ-PR-TW-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-D]", (), False),  # United Kingdom; it has no check digit
+)
+_WORDS = re.compile(
+    r"(?:bsn|burgerservicenummer|sofinummer|personal(?:ausweis)?|ident\w*|steuer-?id\w*|tax id|nif|contribuinte|amka|αμκα|oib|егн|egn|"
+    r"emšo|jmbg|матичен|rodné|r\.\s?č|cpr|personnummer|fødselsnummer|kennitala|national (?:number|insurance)|rijksregister\w*|"
+    r"registre national|tckn|kimlik|pps|іпн|рнокпп|social security)\W{0,3}(?:\w+\W{1,3}){0,2}$",
+    re.IGNORECASE,
+)
+_PATTERNS = [(re.compile(rf"(?<![\w.,/+-])(?:{kind.pattern})(?![\w/-]|[.,]\d)"), kind) for kind in _IDS]
+
+
+def mask(text: str, language: str = "") -> tuple[str, Counter[str]]:
+    """Replaces personal data with <email>, <phone>, <iban>, <card>, <ip> and <id>.
+
+    Args:
+        text: The text.
+        language: Its label, such as "ces_Latn", which is needed to recognise phone numbers without a country code.
+
+    Returns:
+        The masked text, and the number of masked places of each kind.
+
+    Raises:
+        ModuleNotFoundError: If python-stdnum or phonenumbers is not installed.
+    """
+    spans = find(text, language)
+    pieces, at = [], 0
+    for span in spans:
+        pieces += [text[at : span.begin], f"<{span.kind}>"]
+        at = span.end
+    return "".join([*pieces, text[at:]]) if spans else text, Counter(span.kind for span in spans)
+
+
+def find(text: str, language: str = "") -> list[Span]:
+    """Finds personal data.
+
+    Args:
+        text: The text.
+        language: Its label, such as "ces_Latn", which is needed to recognise phone numbers without a country code.
+
+    Returns:
+        The places in order. None overlaps another.
+
+    Raises:
+        ModuleNotFoundError: If python-stdnum or phonenumbers is not installed.
+    """
+    found = []
+    if "@" in text:
+        found += [Span(*match.span(), "email") for match in _EMAIL.finditer(text)]
+    for begin, end in _windows(text):
+        window = phones.plain(text[begin:end])
+        found += [Span(begin + span.begin, begin + span.end, span.kind) for span in _numbers(window, language)]
+    kept: list[Span] = []
+    for span in sorted(found, key=lambda span: (span.begin, -span.end)):
+        if not kept or span.begin >= kept[-1].end:
+            kept.append(span)
+    return kept
+
+
+def _windows(text: str) -> list[tuple[int, int]]:
+    """Returns the places with numbers and some characters around them. The rest of the text need not be searched."""
+    windows: list[tuple[int, int]] = []
+    for match in _NUMBER.finditer(text):
+        begin, end = max(0, match.start() - BEFORE), match.end() + BEHIND
+        if windows and begin <= windows[-1][1]:
+            windows[-1] = windows[-1][0], end
+        else:
+            windows.append((begin, end))
+    return windows
+
+
+def _numbers(text: str, language: str) -> Iterator[Span]:
+    for match in _IBAN.finditer(text):
+        if (end := _iban_end(match[0])) is not None:
+            yield Span(match.start(), match.start() + end, "iban")
+    for match in _CARD.finditer(text):
+        if _valid("luhn", re.sub(r"\D", "", match[0])):
+            yield Span(*match.span(), "card")
+    for match in _IP.finditer(text):
+        if _is_public(match[0]) and not _VERSION.search(text[max(0, match.start() - 12) : match.start()]):
+            yield Span(*match.span(), "ip")
+    for begin, end in phones.find(text, language):
+        yield Span(begin, end, "phone")
+    for pattern, kind in _PATTERNS:
+        for match in pattern.finditer(text):
+            if kind.checks and not any(_valid(check, match[0]) for check in kind.checks):
+                continue
+            if kind.certain or _WORDS.search(text[max(0, match.start() - 40) : match.start()]):
+                yield Span(*match.span(), "id")
+
+
+def _iban_end(candidate: str) -> int | None:
+    """Returns the end of the IBAN at the beginning of the candidate, or None. Capitals after an IBAN may look like a part of it."""
+    for end in range(len(candidate), 14, -1):
+        if candidate[end - 1] != " " and _valid("iban", candidate[:end]):
+            return end
+    return None
+
+
+def _is_public(address: str) -> bool:
+    if ":" not in address:
+        parts = address.split(".")
+        if max(map(int, parts)) < 64 or len(parts[1] + parts[2]) == 2:  # 12.4.2.1 and 115.2.0.88 are mostly sections or versions
+            return False
+    try:
+        return ipaddress.ip_address(address).is_global
+    except ValueError:
+        return False
+
+
+def _valid(module: str, number: str) -> bool:
+    return bool(_validator(module)(number))
+
+
+@cache
+def _validator(module: str) -> Callable[[str], bool]:
+    try:
+        return import_module(f"stdnum.{module}").is_valid
+    except ModuleNotFoundError as error:
+        if error.name == "stdnum":
+            raise ModuleNotFoundError("the search for personal data needs python-stdnum; run: pip install 'varietas[data]'") from None
+        raise

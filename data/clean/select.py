@@ -1,0 +1,81 @@
+"""The second stage of `prepare`: decides which documents of a language stay, once all of them are known.
+
+The thresholds of rules depend on the language. Of documents that are equal, or nearly so, the first in the order of the input stays.
+Verdicts are one byte per document, in the order of the parts: 0 if it stays, k if it is rejected for REASONS[k].
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from varietas.data.clean.cleaning import BANDS, RULES, Cleaning, fences
+from varietas.data.files import write_atomically
+
+REASONS = ("", *RULES, "duplicate", "near duplicate")
+JUDGED = 1 << 20  # documents, about, from which quartiles are computed
+
+
+def select(code: str, parts: Sequence[Path], cleaning: Cleaning, out: Path) -> None:
+    """Writes the verdicts on the documents of a language in these parts to the file `out`."""
+    write_atomically(out, verdicts([part / f"{code}.parquet" for part in parts], cleaning).tobytes())
+
+
+def verdicts(files: Sequence[Path], cleaning: Cleaning) -> np.ndarray:
+    """Returns the verdict on each document of the files, uint8 (documents,)."""
+    n = sum(pq.read_metadata(file).num_rows for file in files)
+    verdict = np.zeros(n, np.uint8)
+    if cleaning.rules:
+        step = max(1, n // JUDGED)
+        sample = np.concatenate([values[::step] for values in _columns(files, list(RULES))])
+        low, high = fences(sample)
+        at = 0
+        for values in _columns(files, list(RULES)):
+            broken = (values < low) | (values > high)
+            verdict[at : at + len(values)] = np.where(broken.any(1), broken.argmax(1) + 1, 0)
+            at += len(values)
+    if cleaning.duplicates != "keep":
+        stays = np.flatnonzero(verdict == 0)
+        digests = np.concatenate([_digests(file) for file in files])[stays]
+        _, first, of = np.unique(digests, return_index=True, return_inverse=True, axis=0)
+        again = first[of.ravel()] != np.arange(len(stays))
+        verdict[stays[again]] = REASONS.index("duplicate")
+        if cleaning.duplicates == "near":
+            stays = stays[~again]
+            verdict[stays[_near(files, stays)]] = REASONS.index("near duplicate")
+    return verdict
+
+
+def _near(files: Sequence[Path], stays: np.ndarray) -> np.ndarray:
+    """Returns whether each of the documents `stays` shares a signature with an earlier one, directly or through others: bool."""
+    left, right = [], []
+    for band in range(BANDS):
+        keys = np.concatenate([values[:, 0] for values in _columns(files, [f"band {band}"])])[stays]
+        members = np.flatnonzero(keys)
+        order = members[np.argsort(keys[members], kind="stable")]
+        same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+        left.append(order[same])
+        right.append(order[same + 1])
+    edges = np.concatenate(left), np.concatenate(right)
+    from scipy.sparse import coo_array  # imported here: training imports this module too, and scipy takes a fifth of a second
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(edges[0]), bool), edges), shape=(len(stays), len(stays)))
+    _, component = connected_components(graph, directed=False)
+    _, first = np.unique(component, return_index=True)
+    return first[component] != np.arange(len(stays))
+
+
+def _columns(files: Sequence[Path], names: list[str]) -> Iterator[np.ndarray]:
+    """Yields the columns of each file, (documents, columns)."""
+    for file in files:
+        table = pq.read_table(file, columns=names)
+        yield np.stack([table[name].to_numpy() for name in names], axis=1)
+
+
+def _digests(file: Path) -> np.ndarray:
+    """Returns the first 16 bytes of the digest of each text, uint64 (documents, 2)."""
+    column = pq.read_table(file, columns=["digest"])["digest"].combine_chunks()
+    content = np.frombuffer(column.buffers()[1], np.uint8)[32 * column.offset :][: 32 * len(column)].reshape(-1, 32)
+    return np.ascontiguousarray(content[:, :16]).view("<u8")

@@ -1,0 +1,116 @@
+"""The index of a corpus, which says what is known of each document, and filters over it, which select the documents for a mixture."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from varietas.data.corpus.corpus import SHARD_DOCUMENTS, Corpus, damaged
+from varietas.data.files import reraise_system_error, write_atomically
+from varietas.data.hints import nearest
+from varietas.data.text.documents import SIGNALS
+
+SIGNAL_TYPES = {
+    **dict.fromkeys(("quality", "lang_score"), pa.float32()),
+    **dict.fromkeys(("robots", "lang_checked", "opt_out"), pa.bool_()),
+    "pii": pa.list_(pa.list_(pa.uint32())),
+    "registers": pa.map_(pa.string(), pa.float32()),
+    "cluster_size": pa.uint32(),
+    **dict.fromkeys(("filter", "crawl", "timestamp"), pa.string()),
+}
+INDEX = pa.schema(
+    [
+        ("digest", pa.binary(32)),  # SHA-256 of the text
+        *((name, pa.string()) for name in ("id", "source", "url", "license")),
+        *((name, pa.uint32()) for name in ("bytes", "tokens")),
+        *((name, SIGNAL_TYPES[name]) for name in SIGNALS),  # null where not known
+    ]
+)
+_COMPARISON = re.compile(r"(\w+)(?:\.(\w+))?\s*(==|!=|>=|<=|>|<)\s*([^\s,<>=!]+)")
+_OPERATORS = {"==": pc.equal, "!=": pc.not_equal, ">=": pc.greater_equal, "<=": pc.less_equal, ">": pc.greater, "<": pc.less}
+
+
+def selected(corpus: Corpus, code: str, where: str, cache: Path) -> np.ndarray:
+    """Returns the documents of a language that a filter accepts. The result is computed once and kept in `cache`.
+
+    Args:
+        corpus: A prepared corpus.
+        code: The language.
+        where: Comparisons of the signals of the index (documents.SIGNALS), joined by `and`: "quality >= 0.8 and robots != false and
+            registers.IN >= 0.5". If a signal of a document is unknown, only != holds.
+        cache: The cache folder.
+
+    Returns:
+        Numbers of the documents within their language, uint32, ascending.
+
+    Raises:
+        ValueError: If `where` is not understood or compares a signal with a value of another type, or if the index is damaged.
+    """
+    index = [corpus.path / "index" / f"{code}-{number:05d}.parquet" for number in range(-(-corpus.documents(code) // SHARD_DOCUMENTS))]
+    if missing := [part for part in index if not part.exists()]:
+        raise damaged(missing[0], "no such file")
+    stamps = [(part.stat().st_size, part.stat().st_mtime_ns) for part in index]  # the corpus digest covers texts but not their signals
+    key = hashlib.sha256(f"{corpus.digest} {where} {stamps}".encode()).hexdigest()[:32]
+    file = cache / "selections" / key / f"{code}.u32"
+    if not file.exists():
+        found = []
+        for number, part in enumerate(index):
+            found.append(number * SHARD_DOCUMENTS + np.flatnonzero(_holds(_read(part, where), where)))
+        write_atomically(file, np.concatenate(found).astype("<u4").tobytes())
+    return np.memmap(file, "<u4", "r") if file.stat().st_size else np.zeros(0, np.uint32)
+
+
+def comparisons(where: str) -> list[tuple[str, str, str, str]]:
+    """Parses a filter into its comparisons.
+
+    Returns:
+        (signal, key within the signal or "", operator, value) of each comparison.
+
+    Raises:
+        ValueError: If a comparison is malformed or its signal is unknown.
+    """
+    out = []
+    for part in re.split(r"\s+and\s+|,", where.strip()):
+        match = _COMPARISON.fullmatch(part.strip())
+        if not match:
+            raise ValueError(
+                f"data.mixture.where: {part.strip()!r} is not a comparison; join them by `and`, as in 'quality >= 0.8 and robots != false'"
+            )
+        if match[1] not in SIGNALS:
+            hint = f"did you mean {nearest(match[1], SIGNALS)}? The signals are {', '.join(SIGNALS)}"
+            raise ValueError(f"data.mixture.where: there is no signal {match[1]}; {hint}")
+        if (match[1] == "registers") != bool(match[2]):
+            raise ValueError(f"data.mixture.where: {part.strip()!r}: only registers has a key, and it needs one, as in registers.IN >= 0.5")
+        out.append((match[1], match[2] or "", match[3], match[4]))
+    return out
+
+
+def _read(index: Path, where: str) -> pa.Table:
+    """Returns the columns of an index file that the filter compares."""
+    columns = list(dict.fromkeys(signal for signal, *_ in comparisons(where)))
+    try:
+        return pq.read_table(index, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        reraise_system_error(error)
+        raise damaged(index, error) from None
+
+
+def _holds(table: pa.Table, where: str) -> np.ndarray:
+    """Returns whether the filter accepts each document, bool (documents,)."""
+    holds = np.ones(len(table), bool)
+    for signal, key, operator, text in comparisons(where):
+        column = table[signal].combine_chunks()
+        if pa.types.is_map(column.type):
+            column = pc.map_lookup(column, pa.scalar(key), "first")
+        kind = column.type
+        try:
+            value = pa.scalar({"true": True, "false": False}[text] if pa.types.is_boolean(kind) else text).cast(kind)
+            answer = _OPERATORS[operator](column, value)
+        except (KeyError, pa.ArrowException):
+            raise ValueError(f"data.mixture.where: {signal} is of type {kind}; {text!r} cannot be compared with it") from None
+        holds &= pc.fill_null(answer, operator == "!=").to_numpy(zero_copy_only=False)
+    return holds

@@ -1,0 +1,243 @@
+"""The first stage of `prepare`: cleans and encodes a part of an input file, and writes its documents by language.
+
+    parts/1f0c…/part.json         records read, rejects by reason and language, changes
+    parts/1f0c…/rejects.jsonl     where each rejected record stood, why it was rejected, and how it begins
+    parts/1f0c…/ces_Latn.ids      token ids of the documents, one after the other
+    parts/1f0c…/ces_Latn.parquet  index entries of the documents, their statistics and signatures
+
+A part is written whole or not at all, so it is the unit of work that is repeated after an interruption.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from varietas.data.chat.encoder import ChatEncoder, Encode
+from varietas.data.clean import cleaning as clean
+from varietas.data.clean import words
+from varietas.data.clean.cleaning import BANDS, RULES, Cleaning
+from varietas.data.corpus.index import INDEX
+from varietas.data.files import new_folder
+from varietas.data.text.documents import SAMPLE, SIGNALS, Document, NotADocument, Reject
+from varietas.data.tokenizer.round_trip import RoundTrip, round_trip
+
+BATCH_DOCUMENTS = 1024
+BATCH_CHARACTERS = 1 << 20  # a batch ends with the document that exceeds this
+DECODED_CHARACTERS = 1 << 20  # of a part, from its beginning on, that are decoded again if the tokenizer may lose text
+GROUP_BYTES = 1 << 20  # of ids: documents of a language are written when they have more, or are BATCH_DOCUMENTS
+PLACE = pa.schema([("file", pa.string()), ("line", pa.uint32())])
+STATISTICS = pa.schema([(rule, pa.float32()) for rule in RULES])
+SIGNATURES = pa.schema([(f"band {k}", pa.uint64()) for k in range(BANDS)])
+
+
+def schema(cleaning: Cleaning) -> pa.Schema:
+    """Returns the columns that a part keeps of its documents."""
+    return pa.schema([*INDEX, *PLACE, *(STATISTICS if cleaning.rules else []), *(SIGNATURES if cleaning.duplicates == "near" else [])])
+
+
+def write_part(
+    records: Iterable[Document | Reject],
+    folder: Path,
+    encode: Encode,
+    cleaning: Cleaning,
+    held: np.ndarray,
+    max_rejects: int | None = None,
+) -> None:
+    """Writes one part to `folder`, whole or not at all.
+
+    Args:
+        records: Documents and rejects, as they are read from the input.
+        folder: The folder of the part.
+        encode: Encodes the texts, or the conversations.
+        cleaning: Cleaning steps that are switched on.
+        held: Hashes of the 13-grams of evaluation text, from `cleaning.held_out`.
+        max_rejects: Maximum number of unreadable records; None for no limit.
+
+    Raises:
+        ValueError: If more than `max_rejects` records cannot be read.
+    """
+    with new_folder(folder) as new, (new / "rejects.jsonl").open("w", encoding="utf-8") as rejects:
+        part = _Part(new, rejects, encode, cleaning, held, max_rejects)
+        documents = part.cleaned(records)
+        try:
+            while batch := list(_batch(documents)):
+                part.add(batch)
+        except BaseException:
+            with contextlib.suppress(OSError):  # on a full disk, closing fails with the same error
+                part.close()
+            raise
+        part.close()
+
+
+def _batch(documents: Iterator[Document]) -> Iterator[Document]:
+    """Yields documents until they are enough for a batch."""
+    characters: int = 0
+    for document in islice(documents, BATCH_DOCUMENTS):
+        yield document
+        characters += len(document.text)
+        if characters > BATCH_CHARACTERS:
+            return
+
+
+class _Language:
+    """The open files of a language in a part. Its documents are collected until they make a group that is worth writing."""
+
+    def __init__(self, path: Path, schema: pa.Schema):
+        self.documents = 0
+        self._ids = path.with_suffix(".ids").open("wb")
+        self._index = pq.ParquetWriter(path.with_suffix(".parquet"), schema, compression="zstd")
+        self._waiting: list[pa.Table] = []
+        self._waiting_bytes = 0  # bytes of their ids
+
+    def add(self, ids: list[bytes], rows: pa.Table) -> None:
+        self._ids.writelines(ids)
+        self._waiting.append(rows)
+        self.documents += len(rows)
+        self._waiting_bytes += sum(map(len, ids))
+        if sum(map(len, self._waiting)) >= BATCH_DOCUMENTS or self._waiting_bytes > GROUP_BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        self._index.write_table(pa.concat_tables(self._waiting))
+        self._waiting, self._waiting_bytes = [], 0
+
+    def close(self) -> None:
+        if self._waiting:
+            self._write()
+        self._ids.close()
+        self._index.close()
+
+
+class _Part:
+    """The open files of a part, and its counts."""
+
+    def __init__(
+        self,
+        folder: Path,
+        rejects: TextIO,
+        encode: Encode,
+        cleaning: Cleaning,
+        held: np.ndarray,
+        max_rejects: int | None,
+    ):
+        self._folder, self._rejects, self._encode, self._cleaning, self._held = folder, rejects, encode, cleaning, held
+        self._max_rejects = max_rejects
+        self._schema = schema(cleaning)
+        self._languages: dict[str, _Language] = {}
+        self._rejected: dict[str, Counter[str]] = {}
+        self._changed: Counter[str] = Counter()
+        self._unread: list[Reject] = []  # the first ones, for the error message
+        self._n_unread = 0
+        self._records = 0
+        self._round_trip = RoundTrip()
+
+    def cleaned(self, records: Iterable[Document | Reject]) -> Iterator[Document]:
+        """Yields the documents that pass the cleaning steps for single documents."""
+        for record in records:
+            self._records += 1
+            if isinstance(record, Reject):
+                self._reject(record)
+                self._too_many(record)
+                continue
+            try:
+                yield clean.clean(record, self._cleaning, self._changed)
+            except NotADocument as error:
+                self._reject(reject_of(record, str(error)))
+
+    def _too_many(self, reject: Reject) -> None:
+        if not reject.unread:
+            return
+        self._unread.append(reject)
+        self._n_unread += 1
+        if self._max_rejects is not None and len(self._unread) > self._max_rejects:
+            raise too_many_rejects(self._unread, self._max_rejects)
+        del self._unread[1 + (self._max_rejects or 0) :]
+
+    def _reject(self, reject: Reject) -> None:
+        self._rejected.setdefault(reject.lang, Counter())[reject.reason] += 1
+        self._rejects.write(json.dumps(reject.__dict__, ensure_ascii=False) + "\n")
+
+    def add(self, batch: list[Document]) -> None:
+        """Applies the cleaning steps for many documents at a time, then encodes and writes the documents."""
+        columns: list[np.ndarray] = []
+        if self._cleaning.rules or self._cleaning.duplicates == "near" or self._cleaning.overlap:
+            split = words.split([document.text for document in batch])
+            if self._cleaning.rules:
+                columns += list(clean.statistics(split).T)
+            if self._cleaning.duplicates == "near":
+                columns += list(clean.signatures(split).T)
+            if self._cleaning.overlap:
+                overlaps = clean.overlaps(split, self._held)
+                batch, columns = self._without(batch, columns, ["overlaps evaluation text" if out else "" for out in overlaps.tolist()])
+        if isinstance(self._encode, ChatEncoder):
+            found = self._encode(batch)
+            batch, columns = self._without(batch, columns, [ids if isinstance(ids, str) else "" for ids in found])
+            encoded = [ids for ids in found if isinstance(ids, bytes)]
+        else:
+            encoded = self._encode([document.text for document in batch])
+        if not batch:
+            return
+        if not self._encode.keeps_everything and self._round_trip.characters < DECODED_CHARACTERS:
+            ids = [np.frombuffer(content, self._encode.dtype) for content in encoded]
+            self._round_trip += round_trip(self._encode.processor, [document.text for document in batch], ids)
+        rows = [_row(document, len(ids) // self._encode.dtype.itemsize) for document, ids in zip(batch, encoded, strict=True)]
+        fixed = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), self._schema, strict=False)]
+        table = pa.Table.from_arrays([*fixed, *map(pa.array, columns)], schema=self._schema)
+        of_language: dict[str, list[int]] = {}
+        for number, document in enumerate(batch):
+            of_language.setdefault(document.lang, []).append(number)
+        for code, members in of_language.items():
+            if code not in self._languages:
+                self._languages[code] = _Language(self._folder / code, self._schema)
+            self._languages[code].add([encoded[at] for at in members], table.take(members))
+
+    def _without(self, batch: list[Document], columns: list[np.ndarray], whys: list[str]) -> tuple[list[Document], list[np.ndarray]]:
+        """Rejects the documents for which there is a reason, and returns the others with their columns."""
+        for document, why in zip(batch, whys, strict=True):
+            if why:
+                self._reject(reject_of(document, why))
+        stays = np.array([not why for why in whys], bool)
+        return [batch[at] for at in np.flatnonzero(stays).tolist()], [column[stays] for column in columns]
+
+    def close(self) -> None:
+        for language in self._languages.values():
+            language.close()
+        facts = {
+            "records_read": self._records,
+            "unread": self._n_unread,
+            "rejected": {lang: dict(reasons) for lang, reasons in self._rejected.items()},
+            "changed": dict(+self._changed),
+            "documents": {code: language.documents for code, language in self._languages.items()},
+            "round_trip": vars(self._round_trip),
+        }
+        # Not write_json, which would make the folder again, with this file alone, if another call has removed it.
+        (self._folder / "part.json").write_text(json.dumps(facts), "utf-8")
+
+
+def _row(document: Document, n_tokens: int) -> tuple[Any, ...]:
+    known = (document.id, document.source, document.url, document.license, len(document.text.encode()), n_tokens)
+    signals = [document.signals.get(name) for name in SIGNALS]
+    return (hashlib.sha256(document.content).digest(), *known, *signals, document.file, document.line)
+
+
+def reject_of(document: Document, reason: str) -> Reject:
+    """Returns the reject that stands for a document."""
+    return Reject(document.file, document.line, reason, document.text[:SAMPLE], document.lang)
+
+
+def too_many_rejects(rejects: list[Reject], allowed: int) -> ValueError:
+    """Returns the error for a file with more unreadable records than are allowed."""
+    listed = "; ".join(f"line {reject.line}: {reject.reason}" for reject in rejects[:5])
+    return ValueError(
+        f"{rejects[0].file}: {len(rejects):,} records cannot be read, {allowed:,} allowed ({listed}{'; …' if len(rejects) > 5 else ''});"
+        " repair the file, leave it out, or allow more with --max_rejects"
+    )

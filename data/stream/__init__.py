@@ -1,0 +1,1 @@
+"""Computes any row of the training data from a corpus: the mixture, packing and the loader."""

@@ -1,0 +1,1 @@
+"""Trains, compares and applies SentencePiece tokenizers that treat languages fairly."""

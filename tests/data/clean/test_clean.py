@@ -1,0 +1,240 @@
+"""Each cleaning step finds what is planted for it and nothing else, and the rules adapt to the language."""
+
+import json
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from varietas.data.clean import cleaning as clean
+from varietas.data.clean import words
+from varietas.data.clean.cleaning import RULES, Cleaning
+from varietas.data.prepare.engine import local
+from varietas.data.prepare.prepare import prepare
+from varietas.data.text.documents import Document, NotADocument
+from varietas.data.tokenizer import training as tokenizer
+
+SYLLABLES = [c + v for c in "bdfghjklmnprstv" for v in "aeiou"]
+
+
+@cache
+def lexicon(syllables: int) -> list[str]:
+    return ["".join(np.random.default_rng(k).choice(SYLLABLES, syllables)) for k in range(3000)]
+
+
+def prose(seed: int, n_words: int = 120, syllables: int = 2) -> str:
+    """Returns lines of words that are made of random syllables. Some words are more common than others."""
+    rng = np.random.default_rng(seed)
+    picked = [lexicon(syllables)[int(k)] for k in 3000 * rng.random(n_words) ** 2]
+    lines = [" ".join(picked[k : k + 12]).capitalize() + "." for k in range(0, n_words, 12)]
+    return "\n".join(lines)
+
+
+def words_by_hand(text: str) -> list[str]:
+    return "".join(c.lower() if c.isalnum() else " " for c in text).split()
+
+
+def test_words_and_lines_are_those_that_python_finds() -> None:
+    texts = ["Ahoj, světe! Ahoj.\n\nDruhý  řádek: 3x", "", "ahoj", "Ř" * 3 + "\u0301 𐌰𐌱 中文\n"]
+    batch = words.split(texts)
+    expected = [words_by_hand(text.replace("\u0301", "a")) for text in texts]
+    assert batch.words.document.tolist() == [k for k, found in enumerate(expected) for _ in found]
+    assert batch.words.size.tolist() == [len(word) for found in expected for word in found]
+    flat = [word for found in expected for word in found]
+    same = np.array([[a == b for a in flat] for b in flat])
+    assert np.array_equal(batch.words.hash[:, None] == batch.words.hash[None], same)
+    assert batch.lines.size.tolist() == [len(line) for text in texts for line in text.split("\n") if line]
+    assert batch.kinds.sum(1).tolist() == [len(text) for text in texts]
+
+
+def repeated(pieces: list[str]) -> float:
+    seen, again = set[str](), 0
+    for piece in pieces:
+        again += len(piece) if piece in seen else 0
+        seen.add(piece)
+    return again / max(1, sum(map(len, pieces)))
+
+
+def covered(found: list[str], n: int) -> float:
+    seen, inside = set[tuple[str, ...]](), set[int]()
+    for k in range(len(found) - n + 1):
+        gram = tuple(found[k : k + n])
+        if gram in seen:
+            inside |= set(range(k, k + n))
+        seen.add(gram)
+    return sum(len(found[k]) for k in inside) / max(1, sum(map(len, found)))
+
+
+def commonest(found: list[str]) -> float:
+    grams = Counter(tuple(found[k : k + 3]) for k in range(len(found) - 2))
+    return max((n * sum(map(len, gram)) for gram, n in grams.items() if n > 1), default=0) / max(1, sum(map(len, found)))
+
+
+def test_statistics_equal_those_of_a_slow_program() -> None:
+    texts = [prose(k, 200) for k in range(5)] + [prose(9, 24) * 6, "a b c " * 40, "### $$$ %%%\n" * 9, "x", "Slovo."]
+    found = clean.statistics(words.split(texts))
+    for text, row in zip(texts, found.tolist(), strict=True):
+        mine = words_by_hand(text)
+        shown = [c for c in text if not c.isspace()]
+        expected = [
+            np.mean([len(word) for word in mine]) if mine else 5.0,
+            sum(map(str.isalpha, shown)) / len(shown),
+            sum(map(bool, text.split("\n"))) / len(mine) if mine else 0.0,
+            repeated([line for line in text.split("\n") if line]),
+            commonest(mine),
+            covered(mine, 5),
+            covered(mine, 10),
+        ]
+        assert row == pytest.approx(expected, abs=1e-6), text[:20]
+
+
+def test_rules_made_for_english_spare_languages_with_long_words() -> None:
+    """Gopher's bounds would reject the whole language. With its own fences nothing is rejected but texts that are odd in any language."""
+    short, long = (words.split([prose(k, syllables=n) for k in range(200)]) for n in (2, 6))
+    for batch in (short, long):
+        values = clean.statistics(batch)
+        low, high = clean.fences(values)
+        assert not ((values < low) | (values > high)).any()
+    word_length = list(RULES).index("word length")
+    assert (clean.statistics(long)[:, word_length] > RULES["word length"].high).all()
+    odd = clean.statistics(words.split(["x" * 90 + " " + "y" * 80, "kaufen " * 200, "$$ %% && " * 50]))
+    assert ((odd < low) | (odd > high)).any(1).all()
+
+
+def test_rules_do_not_apply_to_few_texts() -> None:
+    low, high = clean.fences(np.zeros((clean.FEW - 1, len(RULES))))
+    assert (low == -np.inf).all() and (high == np.inf).all()
+
+
+def shares_a_band(a: str, b: str) -> bool:
+    first, second = clean.signatures(words.split([a, b]))
+    return bool((first == second).any())
+
+
+def test_near_duplicates_share_a_band_and_others_do_not() -> None:
+    """By the formula, 0.92 of the pairs with four fifths of their 5-grams in common share one, and 0.05 of those with half."""
+    changed = [prose(k, 400).replace(".", ",", 30) + " konec" for k in range(40)]
+    assert sum(shares_a_band(prose(k, 400), text) for k, text in enumerate(changed)) == 40
+    halves = [prose(k, 200) + prose(1000 + k, 200) for k in range(40)]
+    assert sum(shares_a_band(prose(k, 400), text) for k, text in enumerate(halves)) < 12
+    assert not any(shares_a_band(prose(k, 400), prose(k + 500, 400)) for k in range(40))
+
+
+@pytest.mark.parametrize(
+    ("broken", "whole"),
+    [("e\u0301te\u0301", "été"), ("pÅ™Ã\xadliÅ¡", "příliš"), ("a\r\nb", "a\nb"), ("ﬁ „ab“ ﾊ", "ﬁ „ab“ ﾊ"), ("a\x07b", "ab")],
+)
+def test_unicode_is_repaired_and_nothing_else_changes(broken: str, whole: str) -> None:
+    assert clean.repair(broken) == whole
+
+
+@pytest.mark.parametrize(
+    ("signals", "cleaning", "reason"),
+    [
+        ({"robots": False}, Cleaning(), "opted out"),
+        ({"filter": "optout"}, Cleaning(), "opted out"),
+        ({"opt_out": True}, Cleaning(), "opted out"),
+        ({"filter": "length_500"}, Cleaning(verdicts=True), "filter: length_500"),
+        ({}, Cleaning(min_chars=50), "short"),
+        ({"pii": [[0, 3]]}, Cleaning(pii="drop"), "personal data"),
+    ],
+)
+def test_documents_are_left_out_for_a_reason(signals: dict[str, object], cleaning: Cleaning, reason: str) -> None:
+    document = Document("1", "ces_Latn", "Jan bydlí v Brně.", signals=signals)
+    with pytest.raises(NotADocument, match=reason):
+        clean.clean(document, cleaning, Counter())
+    assert clean.clean(document, Cleaning(opt_outs=False), Counter()) is document
+
+
+def test_personal_data_that_the_collection_found_is_masked() -> None:
+    changed = Counter[str]()
+    document = Document("1", "ces_Latn", "Jan píše na jan@firma.cz.", signals={"pii": [[0, 3]], "robots": True})
+    masked = clean.clean(document, Cleaning(pii="mask"), changed)
+    assert masked.text == "<pii> píše na <email>." and masked.signals == {"robots": True}
+    assert changed == {"pii": 1, "email": 1}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_rejects_of_a_dirty_corpus_are_counted_by_reason(workers: int, tmp_path: Path) -> None:
+    """Two files have 200 good texts, copies, near copies, spam, opt-outs, evaluation text, wrong labels and a short text."""
+    good = [Document(str(k), "xyz_Latn", prose(k, 150)) for k in range(200)]
+    planted: list[tuple[str, dict[str, object]]] = [
+        *((document.text, {}) for document in good[:10]),
+        *((document.text + " konec", {}) for document in good[10:20]),
+        *((f"kup {k} levně hned. " * 40, {}) for k in range(5)),
+        *((prose(900 + k, 150), {"robotstxt": "disallowed"}) for k in range(4)),
+        *((prose(950 + k, 150) + "\n" + secret(), {}) for k in range(3)),
+        *((prose(990 + k, 150), {"lang": "ell_Grek"}) for k in range(2)),
+        ("kratké", {}),
+    ]
+    lines = [json.dumps({"lang": "xyz_Latn", "text": d.text}) for d in good] + [
+        json.dumps({"lang": "xyz_Latn", "text": text, **more}) for text, more in planted
+    ]
+    files = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    files[0].write_text("\n".join(lines[:180]))
+    files[1].write_text("\n".join(lines[180:]))
+    (tmp_path / "secret.txt").write_text(secret())
+    cleaning = Cleaning(
+        unicode=True, language=True, min_chars=50, rules=True, pii="mask", duplicates="near", overlap=True,
+        overlap_text=str(tmp_path / "secret_eng_Latn.txt"),
+    )  # fmt: skip
+    (tmp_path / "secret.txt").rename(tmp_path / "secret_eng_Latn.txt")
+    model = tokenizer.train(lambda: good, 400)
+    with pytest.warns(UserWarning, match="xyz_Latn"):
+        manifest = prepare(list(map(str, files)), model, tmp_path / "c", cleaning, local(workers))
+    rejected = manifest["rejected"]
+    spam = sum(rejected.pop(reason, 0) for reason in RULES)
+    assert spam == 5
+    assert rejected == {
+        "duplicate": 10, "near duplicate": 10, "opted out": 4, "overlaps evaluation text": 3, "another language": 2, "short": 1,
+    }  # fmt: skip
+    assert manifest["documents"] == 200 and manifest["records_read"] == 235
+    kept = [json.loads(line) for line in (tmp_path / "c" / "rejects.jsonl").read_text().splitlines()]
+    assert len(kept) == 35 and all(line["reason"] and line["line"] and line["sample"] for line in kept)
+    assert {line["line"] for line in kept if line["reason"] == "duplicate"} == set(range(21, 31))
+
+
+def secret() -> str:
+    return " ".join(f"tajné{k}slovo" for k in range(20))
+
+
+@pytest.mark.parametrize(
+    ("spans", "expected"),
+    [
+        ([[0, 9], [2, 4]], "<pii>, rest"),
+        ([[0, 3], [0, 3]], "<pii> Novak, rest"),
+        ([[4, 9], [0, 5]], "<pii>, rest"),
+        ([[0, 3], [4, 9]], "<pii> <pii>, rest"),
+    ],
+)
+def test_overlapping_spans_are_masked_as_one(spans: list[list[int]], expected: str) -> None:
+    document = Document("1", "eng_Latn", "Jan Novak, rest", signals={"pii": spans})
+    assert clean.clean(document, Cleaning(pii="mask"), Counter()).text == expected
+
+
+def test_repairs_and_masks_are_both_counted() -> None:
+    changed: Counter[str] = Counter()
+    clean.clean(Document("1", "eng_Latn", "e\u0301 a@b.example.com"), Cleaning(unicode=True, pii="mask"), changed)
+    assert changed == {"unicode": 1, "email": 1}
+
+
+@pytest.mark.parametrize("content", ['{"text": "TEXT"}', '{"text": "TEXT", "lang": "xx_nonsense"}'])
+def test_evaluation_text_needs_no_language_but_must_be_readable(content: str, tmp_path: Path) -> None:
+    text = prose(1)
+    (tmp_path / "in.jsonl").write_text(
+        json.dumps({"lang": "cs", "text": text}) + "\n" + json.dumps({"lang": "cs", "text": prose(2)}), "utf-8"
+    )
+    (tmp_path / "held.jsonl").write_text(content.replace("TEXT", text.replace("\n", " ")), "utf-8")
+    model = tokenizer.train(lambda: [Document("1", "ces_Latn", text)], 330)
+    cleaning = Cleaning(overlap=True, overlap_text=str(tmp_path / "held.jsonl"))
+
+    def prepared() -> dict[str, int]:
+        return prepare([str(tmp_path / "in.jsonl")], model, tmp_path / "c", cleaning, local(1))["rejected"]
+
+    if "lang" in content:
+        with pytest.raises(ValueError, match=r"held.jsonl, line 1: unknown lang"):
+            prepared()
+    else:
+        assert prepared() == {"overlaps evaluation text": 1}
