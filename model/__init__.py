@@ -1,1 +1,6 @@
-"""The network, its sharding and its loss. Knows nothing of data, runs or configs."""
+"""The network, its sharding and its loss. It knows nothing of data, runs or configs.
+
+The name of an array ends with one letter for each of its dimensions: B batch, L sequence, D model width, N query heads, K key and value
+heads, G query heads that share a key head (N / K), H head width, F feed-forward width, V vocabulary, S key length. The parameters of all
+layers are stacked; this first dimension R (layers) is not part of their names.
+"""

@@ -1,11 +1,12 @@
-"""The shape of a model: `model` of a config as a plain frozen value."""
+"""The shape of a model: the fields under `model` of a config, as a plain frozen value."""
 
+import math
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """See configs/base.py for what each field means."""
+    """The shape of a model. configs/base.py explains each field."""
 
     vocab_size: int
     n_layers: int
@@ -24,8 +25,65 @@ class ModelConfig:
     remat: str
     attention: str
     loss_chunk: int
+    qkv_bias: bool = False
+    feed_forward: str = "swiglu"
+    kv_rank: int = 0
+    q_rank: int = 0
+    d_rope: int = 16
+    d_value: int = 16
+    n_experts: int = 8
+    n_experts_per_token: int = 2
+    d_expert: int = 128
+    n_shared_experts: int = 0
+    n_dense_layers: int = 0
+    router_scores: str = "softmax"
+    router_normalise: bool = True
+    router_bias: bool = False
+    router_groups: int = 1
+    router_groups_per_token: int = 1
+    router_scale: float = 1.0
+    sliding_window: int = 0
+    rope_scaling: str = "none"
+    rope_factor: float = 1.0
+    rope_original_max_seq_len: int = 0
+    rope_low_freq_factor: float = 1.0
+    rope_high_freq_factor: float = 4.0
+    rope_beta_fast: float = 32.0
+    rope_beta_slow: float = 1.0
+    rope_attention_factor: float = 0.0
+    rope_score_factor: float = 1.0
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
+    lora_on: str = "attention, feed_forward"
 
     @property
     def head_dim(self) -> int:
-        """H: `d_head`, or `d_model / n_heads` where that is 0."""
+        """The width of a head (H): `d_head`, or `d_model / n_heads` if `d_head` is 0."""
         return self.d_head or self.d_model // self.n_heads
+
+    @property
+    def key_dim(self) -> int:
+        """The width of a query and of a key."""
+        return self.head_dim + (self.d_rope if self.kv_rank else 0)
+
+    @property
+    def value_dim(self) -> int:
+        """The width of a value."""
+        return self.d_value if self.kv_rank else self.head_dim
+
+    @property
+    def rope_dim(self) -> int:
+        """The width of the part of a head that is rotated."""
+        return self.d_rope if self.kv_rank else self.head_dim
+
+    @property
+    def attention_factor(self) -> float:
+        """What queries and keys are multiplied by. YaRN sharpens the attention over a longer context by 0.1 ln(factor) + 1."""
+        if self.rope_attention_factor:
+            return self.rope_attention_factor
+        return 0.1 * math.log(self.rope_factor) + 1 if self.rope_scaling == "yarn" else 1.0
+
+    @property
+    def n_expert_layers(self) -> int:
+        """The number of layers with experts, which come after the dense ones."""
+        return self.n_layers - self.n_dense_layers if self.feed_forward == "experts" else 0

@@ -1,42 +1,49 @@
-"""The decoder: embedding, pre-norm layers of attention and feed-forward, a last norm, an output matrix.
+"""The decoder: an embedding, pre-norm layers of attention and feed-forward, a final norm and an output matrix.
 
-One set of weights per kind of part, stacked over layers (R, …): in training a few layers are written out, more are scanned, so that
-compile time does not grow with depth.
-Parts are exchanged by handing in another class; parameters are nested dicts of arrays wherever they leave this module.
+Each parameter of a layer is stacked over all layers (R, …). Where the first layers are dense and the others have experts, there is a stack
+of each. In training, a stack of few layers is unrolled and a deeper one is scanned, so that compile time does not grow with depth. A part
+is replaced by passing another class. Outside of this module parameters are nested dicts of arrays.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from varietas.model.attention import Attention, Cache
+from varietas.model.attention.grouped_query import Attention, Cache
+from varietas.model.attention.latent import LatentAttention
 from varietas.model.config import ModelConfig
 from varietas.model.embedding import embed
-from varietas.model.feed_forward import SwiGLU
+from varietas.model.feed_forward import XIELU, SwiGLU
+from varietas.model.lora import adapter_shapes, fresh_adapters
+from varietas.model.moe.experts import Experts
+from varietas.model.moe.routing import Routed, routing
 from varietas.model.norm import RMSNorm
 from varietas.model.product import PRODUCT
-from varietas.model.sharding import constrain, weights_split
+from varietas.model.sharding import STACKS, constrain, weights_split
 
+T = TypeVar("T")
 Params = dict[str, Any]
-WRITTEN_OUT = 12  # layers at the most: to compile a longer stack takes too long; what is recomputed or gathered anew needs a scan
+FeedForward = Callable[[ModelConfig, nnx.Rngs], nnx.Module]
+FEED_FORWARD: dict[str, FeedForward] = {"swiglu": SwiGLU, "xielu": XIELU, "experts": Experts}  # by `model.feed_forward`
+WRITTEN_OUT = 12  # the most layers that are unrolled: a deeper stack compiles too slowly. Recomputing or gathering per layer needs a scan
 
 REMAT: dict[str, Callable[..., bool]] = {
-    "none": lambda operation, *_, **__: operation.name != "sharding_constraint",  # keep all activations, but no gathered weights
-    "dots": jax.checkpoint_policies.save_only_these_names(PRODUCT),  # keep products with weights
-    "full": jax.checkpoint_policies.nothing_saveable,  # keep each layer's input
+    "none": lambda operation, *_, **__: operation.name != "sharding_constraint",  # keep all activations, but not the gathered weights
+    "dots": jax.checkpoint_policies.save_only_these_names(PRODUCT),  # keep the products with weights
+    "full": jax.checkpoint_policies.nothing_saveable,  # keep only the input of each layer
 }
 
 
 class Layer(nnx.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x))."""
 
-    def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs, feed_forward: Callable[[ModelConfig, nnx.Rngs], nnx.Module]):
+    def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs, feed_forward: FeedForward):
         self.attention_norm = RMSNorm(cfg.d_model, "D", cfg.norm_eps)
-        self.attention = Attention(cfg, rngs)
+        self.attention = (LatentAttention if cfg.kv_rank else Attention)(cfg, rngs)
         self.feed_forward_norm = RMSNorm(cfg.d_model, "D", cfg.norm_eps)
         self.feed_forward = feed_forward(cfg, rngs)
 
@@ -49,77 +56,131 @@ class Layer(nnx.Module):
         segments_BS: jax.Array,
         offset: jax.Array | int,
     ) -> tuple[jax.Array, Cache | None]:
-        """`cache`: this layer's keys and values, each (B, S, K, H). See Attention for the rest."""
+        """Returns the output (B, L, D) and the updated cache. The arguments are those of `Attention`; `x_BLD` is not normalised yet."""
         mixed_BLD, cache = self.attention(self.attention_norm(x_BLD), segments_BL, positions_BL, cache, segments_BS, offset)
         x_BLD = constrain(x_BLD + mixed_BLD, "BLD")
         return constrain(x_BLD + self.feed_forward(self.feed_forward_norm(x_BLD)), "BLD"), cache
 
 
 class Decoder(nnx.Module):
-    """Tokens to hidden states; `head_DV` turns those into logits."""
+    """Maps tokens to hidden states, which a product with `head_DV` turns into logits.
 
-    def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs, feed_forward: Callable[[ModelConfig, nnx.Rngs], nnx.Module] = SwiGLU):
-        init = nnx.initializers.normal(cfg.init_std)
+    Args:
+        cfg: The shape of the model.
+        rngs: Random keys for the initial parameters.
+        feed_forward: Makes the feed-forward part of a layer from `cfg` and random keys; by default the one that `cfg` names.
+    """
+
+    def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs, feed_forward: FeedForward | None = None):
+        init = nnx.initializers.normal(cfg.init_std, jnp.float32)
         self.cfg = cfg
         self.embedding_VD = nnx.Param(init(rngs.params(), (cfg.vocab_size, cfg.d_model)))
-        stack = nnx.split_rngs(splits=cfg.n_layers)(nnx.vmap(lambda keys: Layer(cfg, keys, feed_forward)))
-        self.layers = stack(rngs)
+        self.dense_layers = stacked(cfg, cfg.n_dense_layers, SwiGLU, rngs) if cfg.n_expert_layers and cfg.n_dense_layers else None
+        part = feed_forward or FEED_FORWARD[cfg.feed_forward]
+        self.layers = stacked(cfg, cfg.n_expert_layers or cfg.n_layers, part, rngs)
         self.final_norm = RMSNorm(cfg.d_model, "D", cfg.norm_eps)
         self.unembedding_DV = None if cfg.tied_embeddings else nnx.Param(init(rngs.params(), (cfg.d_model, cfg.vocab_size)))
 
     @property
     def head_DV(self) -> jax.Array:
-        """The output matrix, float32."""
+        """The output matrix, float32. With tied embeddings it is the transposed embedding."""
         return self.embedding_VD.T if self.unembedding_DV is None else self.unembedding_DV[...]
 
     def __call__(self, tokens_BL: jax.Array, segments_BL: jax.Array, positions_BL: jax.Array) -> jax.Array:
-        """Hidden states (B, L, D) of the compute dtype, normed, for int32 tokens, segments (0: padding) and positions."""
+        """Computes the hidden states of whole rows.
+
+        Args:
+            tokens_BL: Token ids, int32.
+            segments_BL: Number of the document that each token belongs to within its row, int32; 0 is padding.
+            positions_BL: Position of each token within its document, int32.
+
+        Returns:
+            Normalised hidden states (B, L, D) of the compute dtype. What `routing` says of each layer with experts, stacked, is left in a
+            variable for `pop_routed`.
+        """
         cfg = self.cfg
-        graph, layers = nnx.split(self.layers)
+        x_BLD, routed = constrain(embed(self.embedding_VD[...], tokens_BL, cfg.dtype), "BLD"), dict[str, jax.Array]()
+        for layers in self._stacks().values():
+            graph, stack_of_weights = nnx.split(layers)
 
-        def body(x_BLD: jax.Array, weights: Any) -> tuple[jax.Array, Cache | None]:
-            return nnx.merge(graph, weights)(x_BLD, segments_BL, positions_BL, None, segments_BL, 0)
+            def body(x_BLD: jax.Array, weights: Any, graph: Any = graph) -> tuple[jax.Array, dict[str, jax.Array]]:
+                layer = nnx.merge(graph, weights)
+                x_BLD, _ = layer(x_BLD, segments_BL, positions_BL, None, segments_BL, 0)
+                return x_BLD, routing(layer, segments_BL > 0)
 
-        x_BLD = constrain(embed(self.embedding_VD[...], tokens_BL, cfg.dtype), "BLD")
-        if cfg.n_layers <= WRITTEN_OUT and cfg.remat == "none" and not weights_split():  # XLA's CPU backend runs it a tenth faster
-            for weights in unstack(layers, cfg.n_layers):
-                x_BLD, _ = body(x_BLD, weights)
-        else:
-            x_BLD, _ = jax.lax.scan(jax.checkpoint(body, policy=REMAT[cfg.remat], prevent_cse=False), x_BLD, layers)
+            n = _length(stack_of_weights)
+            if cfg.n_layers <= WRITTEN_OUT and cfg.remat == "none" and not weights_split():  # a tenth faster on XLA's CPU backend
+                found = list[dict[str, jax.Array]]()
+                for weights in unstack(stack_of_weights, n):
+                    x_BLD, of_layer = body(x_BLD, weights)
+                    found.append(of_layer)
+                routed = stack(found)
+            else:
+                x_BLD, routed = jax.lax.scan(jax.checkpoint(body, policy=REMAT[cfg.remat], prevent_cse=False), x_BLD, stack_of_weights)
+        self.routed = Routed(routed)
         return self.final_norm(x_BLD)
+
+    def _stacks(self) -> dict[str, Layer]:
+        return {name: layers for name in STACKS if (layers := getattr(self, name)) is not None}
 
     def extend(
         self,
         tokens_BL: jax.Array,
         segments_BL: jax.Array,
         positions_BL: jax.Array,
-        layers: Sequence[Params],
+        layers: Mapping[str, Sequence[Params]],
         cache: Sequence[Cache],
         segments_BS: jax.Array,
         offset: jax.Array | int,
     ) -> tuple[jax.Array, list[Cache]]:
-        """Hidden states of tokens that follow `offset` others in the cache of each layer, and the caches with them added.
+        """Computes the hidden states of tokens that follow the tokens in a key-value cache.
 
-        `layers`: the weights of each, as `unstack` gives them; the decoder's own are not read. segments_BS says which places of the
-        cache may be seen, the new tokens' own included.
+        Args:
+            tokens_BL: Token ids, int32.
+            segments_BL: Segment of each token, int32.
+            positions_BL: Position of each token, int32.
+            layers: The parameters of each layer, from `layers_of`. They are used instead of the decoder's own layers.
+            cache: Keys and values of each layer.
+            segments_BS: Segment of each place of the cache, including the places of the new tokens. A token attends to places of its own
+                segment only.
+            offset: How many places of the cache come before the new tokens.
+
+        Returns:
+            Normalised hidden states (B, L, D), and the cache of each layer with the new tokens added.
         """
-        graph, kept = nnx.split(self.layers)[0], list[Any]()
+        kept = list[Any]()
+        graphs = {name: nnx.split(of_stack)[0] for name, of_stack in self._stacks().items()}
+        in_order = [(graphs[name], weights) for name in graphs for weights in layers[name]]
         x_BLD = constrain(embed(self.embedding_VD[...], tokens_BL, self.cfg.dtype), "BLD")
-        for weights, of_layer in zip(layers, cache, strict=True):
+        for (graph, weights), of_layer in zip(in_order, cache, strict=True):
             layer = nnx.merge(graph, nnx.State(weights))
             x_BLD, written = layer(x_BLD, segments_BL, positions_BL, of_layer, segments_BS, offset)
             kept.append(written)
         return self.final_norm(x_BLD), kept
 
 
-def stack(layers: list[Any]) -> Any:
-    """Trees of arrays as one tree of stacked arrays."""
+def stacked(cfg: ModelConfig, n: int, feed_forward: FeedForward, rngs: nnx.Rngs) -> Layer:
+    """Returns `n` layers as one, whose parameters are stacked."""
+    return nnx.split_rngs(splits=n)(nnx.vmap(lambda keys: Layer(cfg, keys, feed_forward)))(rngs)
+
+
+def layers_of(params: Params) -> dict[str, list[Params]]:
+    """Returns the parameters of each layer, by the name of its stack."""
+    return {name: unstack(params[name], _length(params[name])) for name in STACKS if name in params}
+
+
+def _length(stack_of_weights: Any) -> int:
+    return len(jax.tree.leaves(stack_of_weights)[0])
+
+
+def stack(layers: list[T]) -> T:
+    """Stacks the arrays of several trees into one tree."""
     return jax.tree.map(lambda *arrays: jnp.stack(arrays), *layers)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def unstack(stacked: Any, n: int) -> list[Any]:
-    """The layers of a tree of stacked arrays. Its gradient is one stack, not the sum of n padded ones."""
+    """Splits a tree of stacked arrays into the trees of its `n` layers. The gradient is one stack, not a sum of n padded stacks."""
     return [jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(n)]
 
 
@@ -133,22 +194,37 @@ Build = Callable[[ModelConfig, nnx.Rngs], Decoder]
 
 @lru_cache(maxsize=8)  # tracing a model takes as long as reading a prompt
 def graph_and_shapes(cfg: ModelConfig, build: Build = Decoder) -> tuple[Any, Params]:
-    """The static half of a model, and its parameters as ShapeDtypeStructs: nothing is allocated."""
+    """Returns the static part of a model, and its parameters as ShapeDtypeStructs. Nothing is allocated."""
     graph, state = nnx.split(nnx.eval_shape(lambda: build(cfg, nnx.Rngs(0))))
-    return graph, nnx.to_pure_dict(state)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), nnx.to_pure_dict(state))
+    return graph, adapter_shapes(shapes, cfg)
 
 
 def init_params(cfg: ModelConfig, seed: int, build: Build = Decoder) -> Params:
-    """Fresh parameters, float32. Call it under jit with out_shardings so that each is born sharded."""
-    return nnx.to_pure_dict(nnx.state(build(cfg, nnx.Rngs(seed))))
+    """Returns initial parameters, float32. Call it under jit with out_shardings, so that every parameter is created sharded."""
+    params = jax.tree.map(lambda x: x.astype(jnp.float32), nnx.to_pure_dict(nnx.state(build(cfg, nnx.Rngs(random_key(seed))))))
+    return fresh_adapters(params, cfg, random_key(seed))
+
+
+def random_key(seed: int) -> jax.Array:
+    """Returns the random key of a seed below 2^64. jax.random.key itself ignores the upper half of a seed, unless 64-bit types are on."""
+    return jax.random.wrap_key_data(jnp.array([seed >> 32, seed & 0xFFFFFFFF], jnp.uint32), impl="threefry2x32")
 
 
 def bind(graph: Any, params: Params) -> Decoder:
-    """The model with these parameters."""
+    """Returns the model with these parameters. `graph` comes from `graph_and_shapes`."""
     return nnx.merge(graph, nnx.State(params))
 
 
 def empty_cache(cfg: ModelConfig, batch: int, length: int) -> list[Cache]:
-    """A key-value cache for `length` tokens: of each layer two zero arrays (B, S, K, H) of the compute dtype."""
-    shape = (batch, length, cfg.n_kv_heads, cfg.head_dim)
-    return [(jnp.zeros(shape, cfg.dtype), jnp.zeros(shape, cfg.dtype)) for _ in range(cfg.n_layers)]
+    """Returns a key-value cache for `length` tokens: for each layer two zero arrays of the compute dtype.
+
+    They are (B, S, K, H), or with latent attention (B, S, C) and (B, S, R).
+    """
+    heads = (cfg.n_kv_heads, cfg.head_dim)
+    widths = ((cfg.kv_rank,), (cfg.d_rope,)) if cfg.kv_rank else (heads, heads)
+
+    def zeros(width: tuple[int, ...]) -> jax.Array:
+        return jnp.zeros((batch, length, *width), cfg.dtype)
+
+    return [(zeros(widths[0]), zeros(widths[1])) for _ in range(cfg.n_layers)]

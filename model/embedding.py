@@ -1,7 +1,8 @@
-"""Tokens to rows of the embedding, where devices hold its columns (fsdp) and its rows (tensor) in parts.
+"""Embedding lookup for a table whose columns are split over fsdp and whose rows are split over tensor.
 
-Each device looks its columns up for the tokens of its whole fsdp group, then the group exchanges what was found: activations cross the
-network, never the table. XLA's partitioner, left alone, gathers the activations of all devices on meshes of more than one axis.
+Each device looks up its columns for the tokens of its whole fsdp group. An all-to-all within the group then gives each device all columns
+of its own tokens. So activations cross the network and the table never does. XLA's partitioner would instead gather the activations of all
+devices on a mesh with more than one axis.
 """
 
 import math
@@ -14,10 +15,19 @@ from varietas.model.sharding import RULES, batch_shards, spec
 
 
 def embed(table_VD: jax.Array, tokens_BL: jax.Array, dtype: Any) -> jax.Array:
-    """Rows of the table (B, L, D) of `dtype`. The gradient is summed in the table's own dtype: frequent tokens have many addends."""
+    """Looks up the embeddings of tokens.
+
+    Args:
+        table_VD: The embedding.
+        tokens_BL: Token ids, int32.
+        dtype: The dtype of the result. The gradient is summed in the table's own dtype, since frequent tokens have many addends.
+
+    Returns:
+        Rows of the table (B, L, D).
+    """
     (columns,), (rows,) = RULES["D"][0], RULES["V"][0]
     sizes = jax.sharding.get_abstract_mesh().shape
-    if math.prod(sizes.values()) == 1 or tokens_BL.shape[0] % batch_shards():  # the latter: a few prompts
+    if math.prod(sizes.values()) == 1 or tokens_BL.shape[0] % batch_shards():  # a batch that does not divide is a few prompts
         return table_VD[tokens_BL].astype(dtype)
 
     def of_one_device(table: jax.Array, tokens: jax.Array) -> jax.Array:

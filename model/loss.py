@@ -1,7 +1,7 @@
-"""Cross-entropy with z-loss that never holds more than a chunk of the float32 logits.
+"""Cross-entropy with z-loss that never holds more than one chunk of the float32 logits.
 
-The gradient is written out: while a chunk's logits are at hand, softmax minus one-hot gives the gradients of the hidden
-states and of the output matrix at once, so the backward pass neither keeps nor recomputes a logit.
+The gradient is hand-written. While the logits of a chunk are in memory, softmax minus one-hot gives the gradients of the hidden states and
+of the output matrix, so no logits are kept or recomputed for the backward pass.
 """
 
 import functools
@@ -18,10 +18,20 @@ from varietas.model.sharding import batch_shards, constrain, gathered, sum_over_
 def cross_entropy(
     hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, z_loss: float, chunk: int
 ) -> tuple[jax.Array, jax.Array]:
-    """sum(weights * (nll + z_loss * log(Z)²)), a float32 scalar, and the nll of each token, float32 (B, L), in nats.
+    """Computes the weighted negative log-likelihood (nll) of the targets, in nats, with z-loss (Chowdhery et al., 2022, section 5).
 
-    Only the sum has a gradient, and only with respect to hidden and head, which is cast to the dtype of hidden. `chunk`: how many
-    positions of each row at a time. z-loss: Chowdhery et al., 2022, section 5.
+    Only the sum has a gradient, and only with respect to `hidden_BLD` and `head_DV`.
+
+    Args:
+        hidden_BLD: Hidden states.
+        head_DV: The output matrix. It is cast to the dtype of the hidden states.
+        targets_BL: Token ids to predict, int32.
+        weights_BL: Weight of each target in the sum, float32.
+        z_loss: Weight of log(Z)².
+        chunk: How many positions of each row are computed at once.
+
+    Returns:
+        sum(weights * (nll + z_loss * log(Z)²)), a float32 scalar, and the nll of each target, float32 (B, L).
     """
     _, L, _ = hidden_BLD.shape
     head = gathered(head_DV, "DV", hidden_BLD.dtype)
@@ -36,9 +46,10 @@ def cross_entropy(
 
 
 def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, weights_BL: jax.Array, z_loss: float, chunk: int) -> Any:
+    """Returns the result, and the gradients of the sum with respect to hidden and head."""
     _, L, _ = hidden_BLD.shape
     n_shards, head = batch_shards(), gathered(head_DV, "DV", hidden_BLD.dtype)
-    places_V = jnp.arange(head_DV.shape[1], dtype=jnp.float32)  # compared as float32, which XLA's CPU backend does twice as fast
+    places_V = jnp.arange(head_DV.shape[1], dtype=jnp.float32)  # XLA's CPU backend compares float32 twice as fast as int32
 
     def of_shards(x: jax.Array) -> jax.Array:
         return x.reshape(n_shards, -1, *x.shape[2:])
@@ -61,6 +72,7 @@ def _forward(hidden_BLD: jax.Array, head_DV: jax.Array, targets_BL: jax.Array, w
 
 
 def _backward(z_loss: float, chunk: int, saved: tuple[jax.Array, jax.Array], cotangents: tuple[jax.Array, jax.Array]) -> Any:
+    """Scales the gradients that the forward pass has computed."""
     d_hidden, d_head = saved
     scale = cotangents[0]
     return d_hidden * scale.astype(d_hidden.dtype), d_head * scale.astype(d_head.dtype), None, None
@@ -70,12 +82,12 @@ cross_entropy.defvjp(_forward, _backward)
 
 
 def _chunk(hidden: jax.Array, head_DV: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """nll, log Z and float32 logits of a chunk."""
+    """Returns nll, log Z and the float32 logits of a chunk."""
     logits = constrain(jnp.einsum("BLD,DV->BLV", hidden, head_DV, preferred_element_type=jnp.float32), "BLV")
     log_z = jax.nn.logsumexp(logits, axis=-1)
     return log_z - jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0], log_z, logits
 
 
 def _in_chunks(chunk: int, *arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """(B, L, …) -> (n, B, chunk, …); what pads has weight zero."""
+    """Splits arrays over positions: (B, L, …) -> (n, B, chunk, …). Padding has weight zero."""
     return tuple(split(x, min(chunk, x.shape[1]), axis=1) for x in arrays)

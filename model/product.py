@@ -1,37 +1,84 @@
-"""Activations times weights, with the gradients written out.
+"""Products of activations and weights, with hand-written gradients.
 
-The gradient of the weights is asked for as activations times gradients, in the order of the weights' own dimensions. Automatic
-differentiation asks for its transpose, for which XLA's CPU backend first copies the larger operand, at some 30 ns an element.
-It has the weights' dtype, float32, before it is summed over devices: a thousand addends in bfloat16 would lose what is small.
+The gradient of the weights is computed as activations times gradients, in the order of the dimensions of the weights. Automatic
+differentiation computes its transpose, for which XLA's CPU backend first copies the larger operand, at about 30 ns an element.
+The gradient has the dtype of the weights, float32, before it is summed over devices: a sum of a thousand bfloat16 numbers would lose the
+small ones.
 """
 
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
+from varietas.model.lora import LowRank, halves
 from varietas.model.sharding import gathered
 
-PRODUCT = "product"  # what rematerialisation knows them by
+PRODUCT = "product"  # the name by which rematerialisation finds these products
 
 
-def product(dims: str, x: jax.Array, w: jax.Array) -> jax.Array:
-    """einsum(dims, x, w) for "BLD,DF->BLF" and the like: the last letters of x and the first of w are summed over, the others stay in
-    their order. Weights are cast to the dtype of x. Raises ValueError for other dims.
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Observed:
+    """A matrix whose inputs are observed: the gradient with respect to `squares` is the sum of their squares over all tokens."""
+
+    matrix: Any
+    squares: Any  # of the shape of an input
+
+    def __getitem__(self, index: Any) -> "Observed":
+        """Returns itself for `...`, by which layers read their parameters."""
+        assert index is ...
+        return self
+
+
+@jax.custom_vjp
+def _observed(x: jax.Array, squares: jax.Array) -> jax.Array:
+    """Returns x. What flows back to `squares` is no gradient of a loss."""
+    return x
+
+
+_observed.defvjp(
+    lambda x, squares: (x, (x, squares)),
+    lambda saved, d_x: (d_x, (saved[0].astype(jnp.float32) ** 2).sum(range(saved[0].ndim - saved[1].ndim))),
+)
+
+
+def product(dims: str, x: jax.Array, w: jax.Array | LowRank | Observed) -> jax.Array:
+    """Computes einsum(dims, x, w) where the last dimensions of x are the first of w, as in "BLD,DF->BLF".
+
+    These dimensions are summed over; the others keep their order.
+
+    Args:
+        dims: Dimension letters as for einsum.
+        x: Activations.
+        w: Weights, perhaps with an adapter or observed. They are cast to the dtype of x.
+
+    Raises:
+        ValueError: If `dims` are in another order.
     """
     inputs, out = dims.split("->")
     left, weights = inputs.split(",")
     n = len(set(left) & set(weights))
     if left[-n:] != weights[:n] or out != left[:-n] + weights[n:]:
-        raise ValueError(f"product {dims}: the last letters of x have to be the first of w, the others the result's, as in BLNH,NHD->BLD")
+        raise ValueError(
+            f"product {dims}: the last letters of x must be the first of w, and the others in order the result's, as in BLNH,NHD->BLD"
+        )
+    if isinstance(w, Observed):
+        return product(dims, _observed(x, w.squares), w.matrix)
+    if isinstance(w, LowRank):
+        down, up = halves(weights)
+        narrow = product(f"{left},{down}->{left[:-n]}U", x, w.down)
+        return product(dims, x, w.matrix) + product(f"{left[:-n]}U,{up}->{out}", narrow, w.up)
     return checkpoint_name(_product(dims, x, w, gathered(w, weights, x.dtype)), PRODUCT)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _product(dims: str, x: jax.Array, w: jax.Array, whole: jax.Array) -> jax.Array:
-    """`whole` is what is computed with, and `w` has the gradient: so both directions share what was gathered."""
+    """The product is computed with `whole`, the gathered weights; the gradient belongs to `w`. Both passes thus share one all-gather."""
     return _contract(dims, x, whole)
 
 
@@ -48,7 +95,10 @@ def _backward(dims: str, saved: tuple[jax.Array, ...], d_out: jax.Array) -> tupl
 
 
 def _contract(dims: str, a: jax.Array, b: jax.Array, dtype: DTypeLike | None = None) -> jax.Array:
-    """As jnp.einsum of letters in that order, which however sums over N, H as H, N: XLA's CPU backend then first copies both operands."""
+    """Computes jnp.einsum(dims, a, b), summing in the order of the letters of `a`.
+
+    jnp.einsum itself sums over N, H as H, N, for which XLA's CPU backend first copies both operands.
+    """
     left, right = dims.split("->")[0].split(",")
     summed = [letter for letter in left if letter in right]
     over = [left.index(letter) for letter in summed], [right.index(letter) for letter in summed]

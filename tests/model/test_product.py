@@ -1,4 +1,4 @@
-"""Products of activations and weights are einsum's, with einsum's gradients."""
+"""Products of activations and weights equal einsum, and so do their gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ SIZES = {"B": 2, "L": 5, "D": 6, "N": 3, "H": 4, "F": 6}
 
 
 @pytest.mark.parametrize("dims", ["BLD,DF->BLF", "BLD,DNH->BLNH", "BLNH,NHD->BLD"])
-def test_value_and_gradients_are_einsums(dims: str) -> None:
+def test_value_and_gradients_equal_those_of_einsum(dims: str) -> None:
     rng = np.random.default_rng(0)
     x, w, weight = (rng.standard_normal([SIZES[letter] for letter in letters]) for letters in dims.replace("->", ",").split(","))
     for argument in (0, 1):
@@ -24,6 +24,6 @@ def test_value_and_gradients_are_einsums(dims: str) -> None:
 
 
 @pytest.mark.parametrize("dims", ["BLD,FD->BLF", "BLNH,HND->BLD", "BLD,DF->BFL"])
-def test_what_would_have_a_transposed_gradient_is_refused(dims: str) -> None:
+def test_dimensions_in_another_order_are_refused(dims: str) -> None:
     with pytest.raises(ValueError, match=f"product {dims}: the last letters of x"):
         product(dims, *(jnp.ones([SIZES[letter] for letter in letters]) for letters in dims.split("->")[0].split(",")))

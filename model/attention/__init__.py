@@ -1,0 +1,1 @@
+"""Attention, a part of a layer."""
