@@ -1,1 +1,1 @@
-"""The run: state, step, loop, checkpoints, metrics, evaluation, generation, report."""
+"""A training run: its state, step, loop, checkpoints and metrics, its evaluation and generation, and its report."""

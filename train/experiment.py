@@ -1,14 +1,14 @@
-"""What a run needs to know, as plain frozen values. Each field is explained once, in configs/base.py."""
+"""The config of a run as plain frozen values. Each field is explained once, in configs/base.py."""
 
 from dataclasses import dataclass
 
-from varietas.data.mixture import Mixture
+from varietas.data.stream.mixture import Mixture
 from varietas.model.config import ModelConfig
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """See configs/base.py for what each field means."""
+    """The fields under `optim` of a config. configs/base.py explains each field."""
 
     peak_lr: float
     schedule: str
@@ -21,11 +21,16 @@ class OptimConfig:
     weight_decay: float
     clip_norm: float
     z_loss: float
+    name: str = "adamw"
+    muon_lr_ratio: float = 1.0
+    balance_loss: float = 1e-3
+    router_z_loss: float = 0.0
+    router_bias_rate: float = 1e-3
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A resolved config."""
+    """A resolved config: values that stand for a choice (-1, 0 or "") are replaced by what was chosen."""
 
     seed: int
     corpus: str
@@ -38,6 +43,16 @@ class Experiment:
     steps: int
     batch_size: int
     grad_accum: int
+    init_from: str
+    init_optimizer: bool
+    on_not_finite: str
+    on_spike: str
+    check_every: int
     checkpoint_every: int
     checkpoints_kept: int
     eval_every: int
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens of all steps, including padding."""
+        return self.steps * self.batch_size * self.seq_len

@@ -1,0 +1,121 @@
+"""The model card of a release: what the model is, what it was trained on, and how well it does in each language."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import varietas
+from varietas.data.chat.template import FILE as TEMPLATE
+from varietas.data.text.languages import name
+from varietas.model.config import ModelConfig
+from varietas.model.flops import count_params
+from varietas.train.inference.network import Network
+from varietas.train.run_folder.checkpoint import read_meta
+from varietas.train.run_folder.digest import digest
+from varietas.train.run_folder.evaluations import DECLARATION, Evaluation, read_all
+from varietas.train.run_folder.origin import CONTINUED, Origin, read_origin
+
+CHAT = (  # how to ask a model that has learned conversations
+    'messages = [{"role": "user", "content": "…"}]',
+    'prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")',
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model card says about a checkpoint."""
+
+    step: int
+    tokens: Mapping[str, int]  # tokens seen in training, by language
+    digest: str  # SHA-256 of the parameters
+    corpus_digest: str
+    chats: bool  # whether it has learned conversations
+    evaluation: Evaluation | None  # of this step, on the Declaration of Human Rights
+    origin: Origin | None = None  # of the first parameters, if they were not random
+
+    @property
+    def seen(self) -> dict[str, int]:
+        """The languages that the model has seen, with their tokens, those with most first."""
+        return {code: n for code, n in sorted(self.tokens.items(), key=lambda item: -item[1]) if n}
+
+    @property
+    def codes(self) -> list[str]:
+        """The ISO codes of these languages."""
+        return sorted({code.split("_")[0] for code in self.seen})
+
+
+def facts_of(run: Path, network: Network, step: int) -> Facts:
+    """Collects the facts about a checkpoint from a run's folder."""
+    meta = read_meta(run / "checkpoints", step)
+    evaluations = [found for found in read_all(run).get(DECLARATION, ()) if found.step == step]
+    return Facts(
+        step,
+        meta.get("tokens_seen", {}),
+        digest(network.params),
+        meta.get("corpus_digest", ""),
+        (run / TEMPLATE).exists(),
+        evaluations[0] if evaluations else None,
+        read_origin(run),
+    )
+
+
+def _active(cfg: ModelConfig) -> str:
+    return f", of which a token meets {count_params(cfg, active=True):,}" if cfg.n_expert_layers else ""
+
+
+def model_card(title: str, architecture: str, cfg: ModelConfig, facts: Facts) -> str:
+    """Returns README.md of a release, with the metadata that the hub of Hugging Face reads."""
+    metadata = ["---", "library_name: transformers", "pipeline_tag: text-generation", "tags:", "- varietas", "- multilingual"]
+    metadata += ["language:", *(f"- {code}" for code in facts.codes), "---"] if facts.codes else ["---"]
+    continues = "" if facts.origin else "It continues text. It has not been taught to follow instructions."
+    use = "It has learned to answer in conversations." if facts.chats else continues
+    lines = [
+        *metadata,
+        f"# {title}",
+        "",
+        f"A decoder of {count_params(cfg):,} parameters{_active(cfg)} ({architecture.removesuffix('ForCausalLM')}), {made(facts)}. {use}",
+        "",
+        "```python",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        'tokenizer = AutoTokenizer.from_pretrained("DIR")',
+        'model = AutoModelForCausalLM.from_pretrained("DIR")',
+        *(CHAT if facts.chats else ['prompt = tokenizer("…", return_tensors="pt")']),
+        "print(tokenizer.decode(model.generate(**prompt, max_new_tokens=40)[0]))",
+        "```",
+        "",
+        "## Languages",
+        "",
+        *_languages(facts.seen, facts.evaluation),
+        "",
+        "## Provenance",
+        "",
+        f"- SHA-256 of the parameters (`varietas digest`): `{facts.digest}`",
+        f"- digest of the training corpus: `{facts.corpus_digest or 'unknown'}`",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def made(facts: Facts) -> str:
+    """Says how a model came to be."""
+    tokens = sum(facts.seen.values())
+    steps = f"with Varietas {varietas.__version__} for {facts.step:,} steps on {tokens:,} tokens in {len(facts.seen)} languages"
+    if facts.origin is None:
+        return f"trained from scratch {steps}"
+    return f"{facts.origin}, trained further {steps}" if facts.origin.kind == CONTINUED else str(facts.origin)
+
+
+def _languages(seen: Mapping[str, int], evaluation: Evaluation | None) -> list[str]:
+    """Returns a table with a line for each language, the worst first where the model was evaluated."""
+    total = sum(seen.values())
+    results = evaluation.languages if evaluation else {}
+    bits = {code: row.get("bits_per_byte") for code, row in results.items()}
+    codes = sorted({*seen, *bits}, key=lambda code: (-(bits.get(code) or 0), -seen.get(code, 0)))
+    lines = ["| language | | tokens seen | share | bits per byte |", "|---|---|---:|---:|---:|"]
+    for code in codes:
+        found = bits.get(code)
+        share = f"{seen.get(code, 0) / total:.1%}" if total else ""
+        lines.append(f"| {code} | {name(code)} | {seen.get(code, 0):,} | {share} | {'' if found is None else f'{found:.3f}'} |")
+    about = f"Bits per byte are of this text: {evaluation.text}. Fewer are better." if evaluation else "The model was not evaluated."
+    return [*lines, "", about]

@@ -1,0 +1,135 @@
+"""The sections of the report on training, data and setting. Each is a function from what was read to HTML; without data it says so."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from varietas.data.text import languages
+from varietas.train.report.charts import Bar, bar_chart, line_chart
+from varietas.train.report.figures import figure, fixed, percent, plural, quotient
+from varietas.train.report.history import NO_CURVE, History
+from varietas.train.report.markup import esc, quiet, title_of, warn
+from varietas.train.run_folder.config import flatten
+from varietas.train.run_folder.records import mapping, number
+
+SHORT = 28  # characters of a value that stays on one line
+
+
+def loss_section(history: History) -> str:
+    """Draws the training loss. Warns of steps without a finite loss and of lines that could not be read."""
+    if not history.steps:
+        return quiet("No step has been recorded yet.") + unreadable(history)
+    bad, curve = history.not_finite, history.curves.get("loss", NO_CURVE)
+    said = line_chart([curve], title="Nats per token", height=280, marks=bad[:: 1 + len(bad) // 100])
+    note = "Steps are counted from 0. "
+    if curve.every > 1:
+        note += f"Each point is the mean of {curve.every} steps; the band around the curve spans their least and greatest loss."
+    said += quiet(note)
+    if bad:
+        first = f"step {figure(bad[0])}"
+        which = f"{first.capitalize()} has" if len(bad) == 1 else f"{figure(len(bad))} steps, the first of them {first}, have"
+        ended = "The run ended there. " if bad[-1] == history.steps - 1 else ""
+        advice = "Look at the documents of that step, or start another run with a lower optim.peak_lr or optim.clip_norm."
+        said += warn(f"{which} no finite loss or gradient (NaN). {ended}{advice}")
+    if history.left_out:
+        step, why = next(iter(history.left_out.items()))
+        are = "are" if len(history.left_out) > 1 else "is"
+        said += warn(
+            f"{plural(len(history.left_out), 'step')} {are} left out: the model has learned nothing from their rows. The first of them is "
+            f"step {figure(step)} ({esc(why)}). left_out.json lists all."
+        )
+    return said + unreadable(history)
+
+
+def unreadable(history: History) -> str:
+    """Warns of lines that could not be read."""
+    where = f"line {figure(history.first_unreadable)}"
+    if not history.unreadable:
+        return ""
+    if history.unreadable == 1:
+        return warn(f"{where.capitalize()} of metrics.jsonl could not be read. Its step is missing from this page.")
+    lines = f"{plural(history.unreadable, 'line')} of metrics.jsonl, the first of them {where}"
+    return warn(f"{lines}, could not be read. Their steps are missing from this page.")
+
+
+def curves_section(history: History, *shown: tuple[str, str, bool]) -> str:
+    """Draws charts side by side.
+
+    Args:
+        history: Where the curves are.
+        *shown: The name of each curve, its title, and whether its scale is logarithmic.
+    """
+    if not any(key in history.curves for key, _, _ in shown):
+        return quiet("No values have been recorded.")
+    drawn = (line_chart([history.curves.get(key, NO_CURVE)], title=title, log=log, zero=not log, height=150) for key, title, log in shown)
+    return f'<div class="side">{"".join(drawn)}</div>'
+
+
+def mixture_section(history: History, mixture: Mapping[str, Any]) -> str:
+    """Draws the share of tokens of each language: as the mixture wants it, and as the run has read it so far."""
+    entries = {code: mapping(entry) for code, entry in mapping(mixture.get("languages")).items()}
+    wanted = {code: number(entry.get("weight")) for code, entry in entries.items()}
+    total = sum(history.seen.values())
+    seen = {code: quotient(tokens, total) for code, tokens in history.seen.items()}
+    rows = []
+    for code in sorted({*wanted, *seen}, key=lambda code: (-(wanted.get(code) or 0.0), -(seen.get(code) or 0.0), code)):
+        sizes = ", ".join(f"{figure(number(entries[code].get(key)))} {key}" for key in ("documents", "tokens", "bytes") if code in entries)
+        values = (percent(wanted.get(code)), percent(seen.get(code)), fixed(history.epochs.get(code)))
+        hint = title_of(code) + (f": {sizes} in the corpus" if sizes else "")
+        rows.append(Bar(languages.name(code), wanted.get(code), seen.get(code), values, hint))
+    if not rows:
+        return quiet("The shares of languages have not been recorded yet.")
+    note = (
+        "Shares of tokens: “wanted” by the mixture, “seen” by the run so far. “Epochs” says how often the run has read "
+        "the documents of the language that it has read most often."
+    )
+    return bar_chart(rows, names=("wanted", "seen"), columns=("wanted", "seen", "epochs")) + quiet(note)
+
+
+def samples_section(samples: Any) -> str:
+    """Shows prompts and the text that the model continues them with."""
+    drawn = []
+    for sample in samples if isinstance(samples, list) else ():
+        code, prompt, text = (str(mapping(sample).get(key, "")) for key in ("language", "prompt", "text"))
+        language = languages.find(code)
+        short, script = (language.iso639_1 or language.code[:3], language.code[-4:]) if language else ("", code[-4:])
+        side = "rtl" if script in ("Arab", "Hebr") else "ltr" if language else "auto"
+        drawn.append(
+            f'<figure><figcaption>{esc(languages.name(code))}</figcaption><blockquote lang="{short}" dir="{side}">'
+            f"<b>{esc(prompt)}</b>{esc(text)}</blockquote></figure>"
+        )
+    if not drawn:
+        return quiet("No text has been generated yet. <code>varietas report</code> generates some when the run has a checkpoint.")
+    return f'<div class="samples">{"".join(drawn)}</div>' + quiet("Prompts are in colour; the model wrote the rest.")
+
+
+def lists(groups: Mapping[str, Mapping[str, Any]]) -> str:
+    """Draws titled lists of names and values. Empty lists are left out."""
+    drawn = []
+    for title, values in groups.items():
+        rows = ""
+        for name, value in flatten(values).items():
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            rows += f"<div><dt>{esc(name)}</dt><dd{' class=n' if len(text) <= SHORT else ''}>{esc(text) or '–'}</dd></div>"
+        drawn.append(f'<div class="list"><h3>{esc(title)}</h3><dl>{rows}</dl></div>' if rows else "")
+    return f'<div class="columns">{"".join(drawn)}</div>'
+
+
+def config_section(config: Mapping[str, Any]) -> str:
+    """Lists all fields of the config."""
+    alone = {key: value for key, value in config.items() if not isinstance(value, dict)}
+    return lists({"run": alone} | {key: value for key, value in config.items() if isinstance(value, dict)})
+
+
+def environment_section(env: Mapping[str, Any], mixture: Mapping[str, Any], tokens: int) -> str:
+    """Lists machine, versions, cost of a step and digests. `tokens` is the number of tokens that the run has read."""
+    if not env and not mixture:
+        return quiet("Machine and versions have not been recorded yet.")
+    machine = {key: env[key] for key in ("varietas", "python", "platform", "devices", "started") if key in env}
+    machine |= {f"step, {key}": f"{fixed(quotient(number(size), 2**30), 2)} GiB" for key, size in mapping(env.get("step_memory")).items()}
+    if each := number(env.get("flops_per_token")):
+        machine |= {"FLOP per token": figure(each), "FLOP in all": figure(each * tokens)}
+    data = {key: value for key, value in mixture.items() if key != "languages"}
+    return lists(
+        {"machine": machine, "versions": mapping(env.get("versions")), "data": data, "parameters": mapping(env.get("parameter_digest"))}
+    )
