@@ -1,1 +1,1 @@
-"""Experiments as data. Imports neither jax nor anything else of ours: it runs on a login node."""
+"""Experiments as data. Configs import neither jax nor other packages of Varietas, so they load quickly on a login node."""

@@ -1,11 +1,11 @@
-"""EuroLLM 1.7B, as published by the EuroLLM project: a Llama of 24 layers with a vocabulary of 128,000.
+"""EuroLLM 1.7B as published by the EuroLLM project: a Llama with 24 layers and a vocabulary of 128,000.
 
     varietas train --config eurollm_1p7b --run runs/eurollm_1p7b --config.data.corpus=corpora/euro
 
-MareNostrum 5, 16 nodes of 4 H100. 4 T tokens are 1.0 M steps: at 40 % of peak about 18 days (by formula: 9.6 GFLOP a token).
-Several nodes need the launcher for Slurm that is still to come: today one process is one run.
-Not run by us at this scale: the shape is checked against the published one, the speed is an estimate; docs/scale.md has what its
-compiled step holds and sends.
+It is meant for MareNostrum 5, 16 nodes with 4 H100 each. 4 T tokens are 1.0 M steps, which take about 18 days at 40 % of peak (by formula:
+9.6 GFLOP per token). Several nodes need the launcher for Slurm, which does not exist yet: so far a run is one process.
+We have not run it at this scale. The shape is checked against the published one, the speed is an estimate, and docs/scale.md lists the
+memory and the communication of its compiled step.
 """
 
 from ml_collections import ConfigDict
@@ -13,11 +13,10 @@ from ml_collections import ConfigDict
 from varietas.configs import base
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config() -> ConfigDict:
     c = base.get_config()
     with c.unlocked():
         c.data.seq_len = 4096
-        c.model.vocab_size = 128_000
         c.model.n_layers = 24
         c.model.d_model = 2048
         c.model.d_ff = 5632
@@ -34,7 +33,7 @@ def get_config(arg: str = "") -> ConfigDict:
         c.optim.decay_fraction = 0.1
         c.train.steps = 1_000_000
         c.train.batch_size = 1024
-        c.train.grad_accum = 2  # 8 rows at once on each of 64 devices: 38 of 79 GiB, and room to send behind products (docs/scale.md)
+        c.train.grad_accum = 2  # 8 rows at once on each of 64 devices: 38 of 79 GiB, enough work to overlap communication (docs/scale.md)
         c.checkpoint.every = 1000
         c.eval.every = 5000
     return c

@@ -1,10 +1,10 @@
-"""EuroLLM 9B, as published by the EuroLLM project: a Llama of 42 layers with a vocabulary of 128,000.
+"""EuroLLM 9B as published by the EuroLLM project: a Llama with 42 layers and a vocabulary of 128,000.
 
     varietas train --config eurollm_9b --run runs/eurollm_9b --config.data.corpus=corpora/euro
 
-MareNostrum 5, 100 nodes of 4 H100. 4 T tokens are 305 k steps: at 40 % of peak about 16 days (by formula: 56.0 GFLOP a token).
-Several nodes need the launcher for Slurm that is still to come: today one process is one run.
-Not run by us at this scale: the shape is checked against the published one, the speed is an estimate.
+It is meant for MareNostrum 5, 100 nodes with 4 H100 each. 4 T tokens are 305 k steps, which take about 16 days at 40 % of peak (by
+formula: 56.0 GFLOP per token). Several nodes need the launcher for Slurm, which does not exist yet: so far a run is one process.
+We have not run it at this scale. The shape is checked against the published one, and the speed is an estimate.
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from varietas.configs import eurollm_1p7b
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config() -> ConfigDict:
     c = eurollm_1p7b.get_config()
     with c.unlocked():
         c.model.n_layers = 42
@@ -22,5 +22,5 @@ def get_config(arg: str = "") -> ConfigDict:
         c.model.remat = "full"
         c.train.steps = 305_000
         c.train.batch_size = 3200
-        c.train.grad_accum = 1  # 8 rows on each of 400 devices
+        c.train.grad_accum = 1  # 8 rows at once on each of 400 devices
     return c

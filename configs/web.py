@@ -1,9 +1,9 @@
-"""The base config with all cleaning switched on: for text from the web that nobody has cleaned yet.
+"""The base config with all cleaning switched on, for text from the web that nobody has cleaned yet.
 
     varietas prepare --config web --input 'crawl/*.warc.gz' --out corpus --tokenizer euro.model
 
-Any machine; 2 to 3 MB of text a second and core. What a step rejects is in the corpus' rejects.jsonl with its reason: read some before
-you trust it with a language that you do not know.
+It runs on any machine and cleans 2 to 3 MB of text per second and core. Rejected documents are listed in rejects.jsonl of the corpus, each
+with its reason. Read some of them before you trust the cleaning of a language that you do not know.
 """
 
 from ml_collections import ConfigDict
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from varietas.configs import base
 
 
-def get_config(arg: str = "") -> ConfigDict:
+def get_config() -> ConfigDict:
     c = base.get_config()
     with c.unlocked():
         c.clean.verdicts = True

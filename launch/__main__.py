@@ -2,7 +2,7 @@
 
 import sys
 
-from varietas.launch.cli import main
+from varietas.launch.cli import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -1,35 +1,73 @@
-"""What --input, --text and --parallel name, as documents."""
+"""The documents that --input, --text and --parallel name."""
 
+import argparse
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
+from varietas.data.text.documents import Document, Reject
+from varietas.data.text.fields import USUAL, Reading, parse_fields
+from varietas.launch.flags import refuse_unused
 
-def records_of(patterns: list[str], lang: str) -> Callable[[], Iterator[Any]]:
-    """A function that reads the records of all files, or of the embedded text, anew each time it is called."""
-    from varietas.data.corpus import decoded
-    from varietas.data.default import training_documents
-    from varietas.data.read import expand, read
+Records = Callable[[], Iterator[Document | Reject]]
 
+
+def reading_of(args: argparse.Namespace) -> Reading:
+    """Returns how records are read, from --lang, --fields and --chat. Raises ValueError if --fields cannot be understood."""
+    fields, chat = parse_fields(args.fields), getattr(args, "chat", False)
+    if chat and fields.text:
+        raise ValueError("--fields text=… says where a text is, but --chat reads conversations from `messages`; leave one of them out")
+    return Reading(args.lang, fields, chat)
+
+
+def records_of(flag: str, patterns: list[str], reading: Reading) -> Records:
+    """Returns a function that reads the records of all files, or of the embedded text, each time it is called."""
     if not patterns:
-        return lambda: iter(training_documents())
+        from varietas.data.text.embedded import training_documents
+
+        return training_documents
     if len(patterns) == 1 and (Path(patterns[0]) / "manifest.json").exists():
+        from varietas.data.corpus.corpus import decoded
+
+        if reading != USUAL:
+            raise ValueError(f"{flag} {patterns[0]} is a prepared corpus, for which --lang and --fields mean nothing; leave them out")
         return partial(decoded, Path(patterns[0]))
-    files = expand(patterns)
-    return lambda: (record for file in files for record in read(file, default_lang=lang))
+    from varietas.data.formats.read import expand, read
+
+    files = expand(patterns, flag)
+    return lambda: (record for file in files for record in read(file, reading=reading))
 
 
-def documents_of(patterns: list[str], console: Console, lang: str = "") -> Callable[[], Iterator[Any]]:
-    """The same without the rejects and what opts out, of which the first of each kind is told."""
-    from varietas.data.clean import opted_out
-    from varietas.data.documents import Document
+def text_of(args: argparse.Namespace, console: Console) -> Iterator[Document] | None:
+    """Returns the documents that --text names; None if it was not given.
 
-    records, told = records_of(patterns, lang), set[str]()
+    Raises:
+        ValueError: If they cannot be read, or a flag says how to read them although there are none.
+    """
+    if not args.text:
+        refuse_unused(
+            args, ("lang", "fields", *(["chat"] if "chat" in args else [])), "says how the files of --text are read; name some with --text"
+        )
+        return None
+    return documents_of("--text", args.text, console, reading_of(args))()
 
-    def documents() -> Iterator[Any]:
+
+def documents_of(flag: str, patterns: list[str], console: Console, reading: Reading = USUAL) -> Callable[[], Iterator[Document]]:
+    """Returns a function that reads the documents which a flag names, each time it is called.
+
+    Args:
+        flag: The flag, for messages.
+        patterns: Its values: paths, globs and URLs, or one prepared corpus; none for the embedded text.
+        console: Where the first of each kind of records that are left out is shown: rejects, and documents that opt out.
+        reading: How records are read.
+    """
+    from varietas.data.clean.cleaning import opted_out
+
+    records, told = records_of(flag, patterns, reading), set[str]()
+
+    def documents() -> Iterator[Document]:
         for record in records():
             if isinstance(record, Document) and not opted_out(record):
                 yield record

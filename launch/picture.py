@@ -1,16 +1,24 @@
-"""A picture of how tokenizers treat languages, as SVG."""
+"""The picture of `varietas tokenizer --report`: how tokenizers treat languages, as SVG."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from varietas.data.compare import Treatment
-from varietas.data.languages import name
+from varietas.data.text.languages import name
+from varietas.data.tokenizer.compare import Treatment
 
 COLOURS = ("#1f6f8b", "#d1495b", "#66a182", "#edae49", "#6c5b7b", "#444444")
 
 
 def comparison_svg(found: Mapping[str, Sequence[Treatment]], what: str = "for the same content") -> str:
-    """Premiums as dots: a line a language, a colour a tokenizer, the worst of the first tokenizer at the top."""
+    """Draws premiums as dots, with a line for each language and a colour for each tokenizer.
+
+    Args:
+        found: The rows of each tokenizer, from `compare.compare`. The languages stand in the order of the first tokenizer's rows.
+        what: Says under the axis what the tokens are counted for.
+
+    Returns:
+        The SVG file.
+    """
     codes = [row.language for row in next(iter(found.values()))]
     highest = max(row.premium for rows in found.values() for row in rows)
     left, top, line, width = 170, 30 + 18 * len(found), 18, 520

@@ -1,82 +1,53 @@
-"""A run as an object: what the command line and notebooks use. Each method is a short use of the functions in `train`."""
+"""`varietas.Run`: a run in a folder, as notebooks and the command line use it. The work is done by `train`."""
 
-import json
-import math
-import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from varietas.data import tokenizer
-from varietas.data.corpus import Corpus
-from varietas.data.default import default_corpus, parallel_documents
-from varietas.data.documents import Document
+from varietas.data.chat.template import chat_prompts
 from varietas.data.files import write_json
-from varietas.data.languages import WORLD
-from varietas.data.mixture import from_config
-from varietas.data.sources import Sources, open_corpus
-from varietas.data.stream import Stream
-from varietas.launch import backend
-from varietas.launch.settings import check, experiment, load_config, resolve_mesh, suitable
-from varietas.launch.settings import cpu_devices as devices_for
-from varietas.train import folder as run_folder
+from varietas.data.stream.stream import Stream
+from varietas.data.text.documents import Document
+from varietas.data.tokenizer.model import encode_prompts, file_in
+from varietas.data.tokenizer.model import load as load_tokenizer
+from varietas.launch import backend, resolve
+from varietas.launch.config import base_fields
+from varietas.launch.distributed.meeting import is_first, joined
+from varietas.launch.distributed.watchdog import watched
+from varietas.launch.models.initial import resolved
+from varietas.launch.power import own_power
+from varietas.train.experiment import Experiment
+from varietas.train.inference.sampling import Sampling, check_lengths
+from varietas.train.run_folder import folder as run_folder
+from varietas.train.run_folder.config import changes, read_config
+from varietas.train.run_folder.evaluations import GIVEN, check_text, name_for, text_digest
+from varietas.train.run_folder.losses import Losses, read_losses
+from varietas.train.run_folder.origin import languages_of, trains
+from varietas.train.run_folder.records import readable
 
-SAMPLE_LANGUAGES = ("eng_Latn", "deu_Latn", "ces_Latn", "ell_Grek", "fin_Latn", "bul_Cyrl")
-EVALUATION_TEXT = "Universal Declaration of Human Rights, passages from gflanguages 0.7.11"
+if TYPE_CHECKING:  # these import jax, which takes seconds: a mistake is answered without it
+    from varietas.model.decoder import Build
+    from varietas.train.inference.evaluate import Row
+    from varietas.train.inference.generate import Generator
+    from varietas.train.inference.network import Network
 
-
-@dataclass(frozen=True)
-class Losses:
-    """Training losses in nats a token: by step, and for each language by step (NaN where a step had none of it, or it was no number)."""
-
-    steps: np.ndarray
-    loss: np.ndarray
-    languages: dict[str, np.ndarray]
-
-    def plot(self, languages: Sequence[str] = ()) -> Any:
-        """Draws the loss, and those of `languages`; returns matplotlib's Axes. Needs matplotlib (extra `demo`)."""
-        import matplotlib.pyplot as plt
-
-        _, axes = plt.subplots()
-        for code in languages:
-            axes.plot(self.steps, self.languages[code], linewidth=0.8, label=code)
-        axes.plot(self.steps, self.loss, color="black", linewidth=1.6, label="all")
-        axes.set(xlabel="step", ylabel="loss (nats a token)")
-        axes.legend(ncols=2, fontsize="small")
-        return axes
-
-
-def run_tokens(config: ConfigDict) -> int:
-    """Tokens of all steps."""
-    return config.train.steps * config.train.batch_size * config.data.seq_len
-
-
-def corpus_of(config: ConfigDict) -> Corpus | Sources:
-    """The corpus that a config names, or the embedded one. Raises ValueError if there is none, or it has more pieces than the model."""
-    corpus = open_corpus(str(config.data.corpus or default_corpus(config.model.vocab_size)))
-    have, need = config.model.vocab_size, corpus.manifest["vocab_size"]
-    if have < need:
-        raise ValueError(f"model.vocab_size={have} is smaller than the tokenizer of {corpus.path}; set model.vocab_size={need} or more")
-    return corpus
-
-
-def stream_of(config: ConfigDict, corpus: Corpus | Sources) -> Stream:
-    """The rows that a config asks for. Raises ValueError if its mixture does not fit the corpus."""
-    return Stream(corpus, from_config(config.data.mixture.to_dict()), config.data.seq_len, config.seed)
+Prompts = TypeVar("Prompts", str, list[str])
+NONE: Any = ""  # of either type
+Documents = Iterable[Document] | None
 
 
 class Run:
-    """A run in a folder; made from a config, or opened again.
+    """A run in a folder, made from a config or opened again.
 
     run = varietas.Run("tiny", {"optim.peak_lr": 1e-3})
     run.train(steps=50)
     run.losses.plot()
-    print(run.generate("Ahoj, "))
+    print(run.generate("Ahoj,"))
     """
 
     def __init__(
@@ -85,239 +56,295 @@ class Run:
         overrides: Mapping[str, Any] | Sequence[str] = (),
         folder: str | Path | None = None,
         cpu_devices: int | None = None,
-        build: Any = None,
+        build: "Build | None" = None,
         console: Console | None = None,
-        fit: bool = False,
     ):
-        """`folder`: runs/<config> if not given. `build`: makes the model, `model.decoder.Decoder` if not given.
-        `fit`: use as many devices as suit the config rather than refuse.
+        """Checks everything that can be checked before training. Nothing is written to the folder yet.
 
-        Nothing is written or allocated yet. Raises ValueError if the config cannot be trained here.
+        Args:
+            config: A config of ours by name, the path of a config file, or a ConfigDict.
+            overrides: Values of fields by dotted names; for a config by name or path also command line arguments.
+            folder: The run's folder; runs/<config> if not given.
+            cpu_devices: On a CPU, the number of virtual devices; one for every two cores if not given.
+            build: Makes the model; `model.decoder.Decoder` if not given.
+            console: Where progress is shown.
+
+        Raises:
+            ValueError: If the config, the corpus or the folder do not fit together or this machine.
         """
-        if isinstance(config, str):
-            arguments = [f"--config.{k}={v}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else list(overrides)
-            config, name = load_config(config, arguments), Path(config.split(":")[0]).stem
-        else:
-            config, name = config.copy_and_resolve_references(), "run"
-            try:
-                config.update_from_flattened_dict(dict(overrides))  # type: ignore[arg-type]
-            except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"overrides of a ConfigDict are a dict of its fields, as in {{'train.steps': 5}}; {error}") from None
-        check(config)
-        self.folder = Path(folder or Path("runs") / name)
-        self.console = console or Console(highlight=False)
-        self._build = {} if build is None else {"build": build}
-        self._untrained: dict[str, float] = {}
-        n_devices = backend.start(cpu_devices or devices_for(config, backend.cores()))
-        backend.check_attention(config.model.attention)
-        mesh = resolve_mesh(config, suitable(config, n_devices) if fit else n_devices)
-        with config.unlocked():
-            config.mesh.data, config.mesh.fsdp, config.mesh.tensor = mesh
-            config.data.mixture.budget = config.data.mixture.budget or self._budget(config)
-        self.config = config
-
-    def _budget(self, config: ConfigDict) -> int:
-        """Tokens of the whole run as it was begun: if train.steps changes later, the rows shall not."""
-        if run_folder.begun(self.folder):
-            return int(run_folder.read_config(self.folder)["data"]["mixture"]["budget"])
-        return run_tokens(config)
+        backend.stop_second_run()
+        config, name = resolve.config_of(config, overrides)
+        self._attach(config, folder or Path("runs") / name, cpu_devices, build, console)
+        resolve.check_place(self.folder)
+        self.config, self.stream = resolved(config, overrides, self.folder)
+        if is_first() and (faults := resolve.missing_shards(self.stream.corpus, self.config)):
+            self.console.print(f"{faults[0]}; documents of {len(faults):,} such shards are left out", highlight=False, soft_wrap=True)
+        self._resolve_mesh(fit=False)
 
     @classmethod
-    def open(cls, folder: str | Path, cpu_devices: int | None = None, **kwargs: Any) -> "Run":
-        """An existing run, to evaluate, sample, report or go on, on whatever devices there are here."""
-        config = ConfigDict(run_folder.read_config(Path(folder)))
-        config.mesh.update({"data": -1, "fsdp": -1, "tensor": 1})
-        config.model.attention = "auto"
-        return cls(config, folder=folder, cpu_devices=cpu_devices, fit=True, **kwargs)
+    def open(
+        cls,
+        folder: str | Path,
+        cpu_devices: int | None = None,
+        build: "Build | None" = None,
+        console: Console | None = None,
+        corpus: str | Path | None = None,
+    ) -> "Run":
+        """Opens an existing run, to evaluate it, generate, report or train further, on whatever devices there are.
 
-    def train(self, steps: int | None = None) -> bool:
-        """Trains to the end, or `steps` steps further, from the folder's newest checkpoint on. Returns whether the run is finished.
+        Args:
+            folder: The run's folder.
+            cpu_devices: On a CPU, the number of virtual devices; one for every two cores if not given.
+            build: Makes the model, as when the run was made; `model.decoder.Decoder` if not given.
+            console: Where progress is shown.
+            corpus: Where the run's corpus lies now, if it has moved; several with commas, as in `data.corpus`.
 
-        Raises ValueError if the folder holds a run of another config, or a corpus that does not fit.
+        Raises:
+            ValueError: If the folder is not a run, if its config is damaged, or if `corpus` is not the corpus that it was trained on.
         """
-        from varietas.train.loop import train
+        backend.stop_second_run()
+        run = cls.__new__(cls)
+        run._attach(resolve.reopened(read_config(Path(folder)), corpus), folder, cpu_devices, build, console)
+        if corpus is not None:
+            run_folder.check_data(run.folder, run.stream.corpus)
+        return run
 
-        corpus = self._corpus()
-        self._shares(corpus)  # so that a mixture that does not fit is told before anything is written
-        for change in run_folder.settle_config(self.folder, self.config.to_dict()):
-            self.console.print(f"changed since the run began: {change}")
-        done = self._steps_done()
-        if not (done and (self.folder / "tokenizer.model").exists()):
-            shutil.copyfile(str(corpus.path).split(",")[0] + "/tokenizer.model", self.folder / "tokenizer.model")
-        stop = None if steps is None else done + steps
-        evaluate = self._evaluate_while_training if self.config.eval.every else None
-        outcome = train(self._experiment(corpus), self.folder, self.console, stop, evaluate, **self._build)
-        if outcome.finished:
-            from varietas.train.digest import digest
+    def _attach(
+        self, config: ConfigDict, folder: str | Path, cpu_devices: int | None, build: "Build | None", console: Console | None
+    ) -> None:
+        self.config = config
+        self.folder: Path = Path(folder).absolute()
+        self.console = console or Console(highlight=False)
+        self._cpu_devices, self._given_build, self._mesh_is_resolved = cpu_devices, build, False
 
-            sha256 = digest(outcome.params)
-            self._note(parameter_digest={"step": outcome.step, "sha256": sha256})
-            self.console.print(f"all {outcome.step:,} steps done; SHA-256 of the parameters: {sha256}", soft_wrap=True)
+    def train(self, steps: int | None = None, since: float | None = None) -> bool:
+        """Trains from the folder's newest checkpoint on.
+
+        Args:
+            steps: How many steps further; None for all that are left.
+            since: When this start of the run began, by time.monotonic(), for the account of its time; now if not given.
+
+        Returns:
+            Whether all steps of the run are done. False after SIGTERM or Ctrl-C, which save a checkpoint first.
+
+        Raises:
+            ValueError: If the folder holds a run of another config or corpus.
+            MemoryError: If the devices have too little memory.
+            FloatingPointError: If the loss or the gradient is not a number, or the loss is a spike, and the config says to stop then.
+            RuntimeError: If a device computes the same step in two ways.
+        """
+        since = time.monotonic() if since is None else since
+        from varietas.train.accounting.attempt import Attempt
+        from varietas.train.optimizer import schedule_change
+        from varietas.train.run import train_run
+
+        self._resolve_mesh(fit=False)
+        exp = self._experiment
+        done = max(run_folder.saved_steps(self.folder), default=0)
+        for change in changes(self.folder, self.config.to_dict(), base_fields()):
+            self.console.print(f"changed since the run began: {change}", soft_wrap=True)
+            if change.field == "train.steps" and (effect := schedule_change(exp.optim, change.old, change.new, done)):
+                self.console.print(effect, soft_wrap=True)
+        run_folder.check_data(self.folder, self.stream.corpus)
+        attempt = Attempt(self.folder, since, own_power(self.folder, self.config.mesh.to_dict()))
+        with watched(joined(), self.config.train.stuck_after):
+            outcome = train_run(attempt, self.config.to_dict(), exp, self.stream, self.console, steps, self._build)
+        if outcome.digest:
+            self.console.print(f"all {outcome.step:,} steps done; SHA-256 of the parameters: {outcome.digest}", soft_wrap=True)
         else:
-            self.console.print(f"stopped after step {outcome.step:,} of {self.config.train.steps:,}; the same command goes on from there")
-        return outcome.finished
+            self.console.print(f"stopped after step {outcome.step:,} of {exp.steps:,}; run the same command to continue")
+        return outcome.digest is not None
 
-    def evaluate(self, documents: Iterable[Document] | None = None) -> dict[str, dict[str, Any]]:
-        """Bits per byte by language, worst first, on `documents` or the Declaration of Human Rights; kept in evaluation.json."""
-        params, mesh, step = self._restore()
-        rows = self._score(params, mesh, documents)
-        text = EVALUATION_TEXT if documents is None else "documents given"
-        write_json(self.folder / "evaluation.json", {"step": step, "text": text, "languages": rows})
+    def evaluate(self, documents: Documents = None, name: str | None = None) -> "dict[str, Row]":
+        """Computes bits per byte of each language with the newest checkpoint.
+
+        Args:
+            documents: The text to evaluate on; None for the Declaration of Human Rights.
+            name: The name of the evaluation in the run's folder and in the report; `declaration` or `given` if there is none.
+
+        Returns:
+            A row for each language, the worst first.
+
+        Raises:
+            ValueError: If there is no checkpoint, the corpus is not the one that the run was trained on, or `name` is that of another text.
+        """
+        run_folder.saved_step(self.folder)
+        name = name_for([] if documents is None else [GIVEN], name)
+        if documents is not None:
+            if not (documents := list(documents)):
+                raise ValueError("there is no document to evaluate on")
+            check_text(self.folder, name, text_digest(documents))
+        stream = self.stream if trains(self.folder) else None
+        if stream:
+            run_folder.check_data(self.folder, stream.corpus)
+        from varietas.train.inference.score import baselines, evaluation_text, keep, score
+
+        text = evaluation_text(documents, stream.corpus.languages if stream else ())
+        network, step = self._network()
+        base = baselines(self._experiment, stream, self.folder, network.mesh, text, self._build)
+        rows = score(network, base, self._experiment)
+        keep(self.folder, name, step, text, rows)
         return rows
 
     def generate(
-        self, prompts: str | Sequence[str] = "", max_tokens: int = 64, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0
-    ) -> Any:
-        """The continuation of a prompt, or a list of those of several. Greedy unless `temperature` is above 0."""
-        several = [prompts] if isinstance(prompts, str) else list(prompts)
+        self, prompts: Prompts = NONE, max_tokens: int = 64, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0, chat: bool = False
+    ) -> Prompts:
+        """Continues a prompt, or several at once; with `chat`, answers what a user says. `Sampling` explains the other arguments.
+
+        Returns:
+            The continuation without the prompt; a list of them for a list of prompts.
+
+        Raises:
+            ValueError: If a prompt is too long, or there is no checkpoint.
+        """
+        several = [prompts] if isinstance(prompts, str) else prompts
         texts = [""] * len(several)
-        for row, piece in self.stream(several, max_tokens, temperature, top_p, seed):
-            texts[row] += piece
+        for row, text in self.continuations(several, Sampling(max_tokens, temperature, top_p, seed), chat):
+            texts[row] += text
         return texts[0] if isinstance(prompts, str) else texts
 
-    def stream(
-        self, prompts: Sequence[str], max_tokens: int = 64, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0
-    ) -> Iterator[tuple[int, str]]:
-        """(which prompt, new text) as the text comes."""
-        from varietas.train.generate import generate, weights_of
+    def continuations(self, prompts: Sequence[str], sampling: Sampling, chat: bool = False) -> Iterator[tuple[int, str]]:
+        """Continues prompts with the newest checkpoint.
 
-        params, mesh, _ = self._restore()
-        processor = tokenizer.load(self.folder / "tokenizer.model")
-        for prompt in prompts:
-            try:
-                prompt.encode()
-            except UnicodeEncodeError:
-                raise ValueError(f"the prompt {prompt!r} is no valid text; give it in UTF-8") from None
-        ids = [processor.encode(prompt, add_bos=True) for prompt in prompts]
-        decoders = [tokenizer.Incremental(processor) for _ in prompts]
-        model = self._experiment_model()
-        weights = weights_of(params, model)
-        del params
-        for tokens in generate(
-            weights, model, ids, max_tokens, processor.eos_id(), mesh, temperature, top_p, seed, processor.get_piece_size(), **self._build
-        ):
-            for row, token in enumerate(tokens):
-                if token is not None and (piece := decoders[row].add(token)):
-                    yield row, piece
-        for row, decoder in enumerate(decoders):
-            if piece := decoder.end():
-                yield row, piece
+        Args:
+            prompts: The texts to continue.
+            sampling: How tokens are chosen, and how many.
+            chat: Whether each prompt is what a user says, which the assistant answers.
+
+        Yields:
+            The number of a prompt and the text that follows it, as the text comes.
+
+        Raises:
+            ValueError: If there is no checkpoint, it is damaged or of another model, there is no chat template, a prompt is not valid
+                Unicode or too long, or a value of `sampling` is out of its range.
+        """
+        run_folder.saved_step(self.folder)
+        processor = load_tokenizer(file_in(self.folder))
+        ids, ends = chat_prompts(self.folder, prompts) if chat else (encode_prompts(processor, prompts), ())
+        sampling.check()
+        check_lengths(ids, sampling.max_tokens, self.config.model.max_seq_len)
+        from varietas.train.inference.text import continuations
+
+        yield from continuations(self._generator(), processor, ids, sampling, ends)
 
     def sample(self) -> list[dict[str, str]]:
-        """Short continuations in a few languages, of the beginnings of the evaluation text; kept in samples.json for the report."""
-        openings = {d.lang: " ".join(d.text.split()[:5]) for d in parallel_documents()}
-        trained = self._noted("mixture.json")["languages"]
-        codes = [code for code in SAMPLE_LANGUAGES if code in trained] or list(trained)[:6]
-        prompts = [openings.get(code, "") for code in codes]
-        texts = self.generate(prompts, max_tokens=min(48, self.config.model.max_seq_len // 2), temperature=0.7, top_p=0.9)
-        samples = [{"language": c, "prompt": p, "text": t} for c, p, t in zip(codes, prompts, texts, strict=True)]
-        write_json(self.folder / "samples.json", samples)
+        """Generates short texts in a few languages with the newest checkpoint, and keeps them in samples.json, for the report.
+
+        Returns:
+            The samples.
+
+        Raises:
+            ValueError: If there is no checkpoint, it is damaged or of another model, or mixture.json is missing or damaged.
+        """
+        run_folder.saved_step(self.folder)
+        trained_on = languages_of(self.folder)
+        from varietas.train.inference.text import sample
+
+        samples = sample(self._generator(), load_tokenizer(file_in(self.folder)), trained_on)
+        if is_first():
+            write_json(self.folder / "samples.json", samples)
         return samples
 
     def report(self) -> Path:
-        """Writes report.html and returns its path."""
-        from varietas.train.report import write_report
+        """Writes report.html into the run's folder and returns its path. Of several processes, process 0 does it.
 
-        return write_report(self.folder)
+        Raises:
+            ValueError: If config.json is missing or cannot be read.
+            OSError: If the report cannot be written.
+        """
+        from varietas.train.report.page import FILE, write_report
+
+        return write_report(self.folder) if is_first() else self.folder / FILE
+
+    def export(self, out: str | Path, step: int | None = None, dtype: str | None = None) -> None:
+        """Writes the model into a new folder as transformers and vLLM load it.
+
+        Args:
+            out: The new folder.
+            step: The checkpoint after this many steps; None for the newest.
+            dtype: float32, bfloat16 or float16; None for the run's `model.dtype`.
+
+        Raises:
+            ValueError: If there is no such checkpoint, `out` exists, or transformers has no model or tokenizer that computes the same.
+        """
+        run_folder.saved_step(self.folder, step)
+        if Path(out).exists():
+            raise ValueError(f"{out} exists; name a new folder")
+        from varietas.train.release.huggingface import export, settings
+
+        dtype = dtype or self.config.model.dtype
+        beside = settings(self.folder, self._experiment.model, dtype)
+        export(self.folder, *self._network(step), Path(out), dtype, beside)
+
+    def export_gguf(self, out: str | Path, step: int | None = None, form: str | None = None, calibration: Documents = None) -> None:
+        """Writes the model and its tokenizer into a new file for llama.cpp. `train.release.gguf.export` explains the arguments."""
+        run_folder.saved_step(self.folder, step)
+        from varietas.train.release.gguf import export
+
+        export(self.folder, self._experiment.model, lambda: self._network(step), Path(out), form, calibration, self.console)
 
     def digest(self, step: int | None = None) -> str:
-        """SHA-256 over the parameters of the newest checkpoint, or of that after `step` steps."""
-        from varietas.train.digest import digest
+        """Returns the SHA-256 over the parameters of a checkpoint, the same on any mesh.
 
-        return digest(self._restore(step)[0])
+        Args:
+            step: The number of steps after which the checkpoint was saved; None for the newest.
+
+        Raises:
+            ValueError: If there is no such checkpoint, or it is damaged or of another model.
+        """
+        run_folder.saved_step(self.folder, step)
+        from varietas.train.run_folder.checkpoint import digest_of
+
+        return digest_of(self.folder / "checkpoints", self._experiment.model, self._mesh(), step, self._build)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The records of metrics.jsonl."""
-        path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        """The records of metrics.jsonl, one a step."""
+        return readable(self.folder / "metrics.jsonl")
 
     @property
     def losses(self) -> Losses:
-        records = self.metrics
-        codes = sorted({code for record in records for code in record["languages"]})
+        """The training losses, by step and by language."""
+        return read_losses(self.folder)
 
-        def column(code: str) -> np.ndarray:
-            return np.array([record["languages"].get(code, {}).get("loss") for record in records], np.float64)
+    @cached_property
+    def stream(self) -> Stream:
+        """The training rows of the run.
 
-        loss = np.array([record["loss"] for record in records], np.float64)
-        return Losses(np.array([record["step"] for record in records]), loss, {code: column(code) for code in codes})
+        Raises:
+            ValueError: If the corpus is no longer where it was, or is damaged.
+        """
+        resolve.check_corpus_is_there(self.folder, self.config)
+        return resolve.stream_of(self.config, resolve.corpus_of(self.config))
 
-    def _corpus(self) -> Corpus | Sources:
-        return corpus_of(self.config)
-
-    def _note(self, **facts: Any) -> None:
-        """Adds to environment.json."""
-        write_json(self.folder / "environment.json", {**self._noted("environment.json"), **facts})
-
-    def _noted(self, name: str) -> dict[str, Any]:
-        """A JSON file of the run's folder."""
-        return json.loads((self.folder / name).read_text("utf-8"))
-
-    def _shares(self, corpus: Corpus | Sources) -> np.ndarray:
-        """Share of tokens of each language over the whole run. Raises ValueError if the mixture does not fit the corpus."""
-        return stream_of(self.config, corpus).shares(run_tokens(self.config))
-
-    def _experiment(self, corpus: Corpus | Sources) -> Any:
-        mesh = self.config.mesh
-        return experiment(self.config, str(corpus.path), (mesh.data, mesh.fsdp, mesh.tensor))
-
-    def _experiment_model(self) -> Any:
-        from varietas.model.config import ModelConfig
-
-        return ModelConfig(**self.config.model)
-
-    def _steps_done(self) -> int:
-        from varietas.train.checkpoint import Checkpoints
-
-        checkpoints = Checkpoints(self.folder / "checkpoints")
-        steps = checkpoints.steps()
-        checkpoints.close()
-        return steps[-1] if steps else 0
-
-    def _restore(self, step: int | None = None) -> tuple[Any, Any, int]:
-        """Parameters of a checkpoint on this machine's mesh, the mesh, and the step."""
+    @property
+    def _build(self) -> "Build":
         from varietas.model.decoder import Decoder
-        from varietas.train.checkpoint import restore_params
 
+        return self._given_build or Decoder
+
+    @property
+    def _experiment(self) -> Experiment:
+        return resolve.experiment_of(self.config)
+
+    def _resolve_mesh(self, fit: bool) -> None:
+        """Starts jax and fills in the sizes of the mesh. `fit`: use as many devices as suit the config rather than refuse."""
+        if not self._mesh_is_resolved:
+            self.config, self._mesh_is_resolved = resolve.with_mesh(self.config, self._cpu_devices, fit), True
+
+    def _network(self, step: int | None = None) -> "tuple[Network, int]":
         mesh = self._mesh()
-        params, found = restore_params(self.folder / "checkpoints", self._experiment_model(), mesh, step, self._build.get("build", Decoder))
-        return params, mesh, found
+        from varietas.train.inference.network import load
+
+        return load(self.folder, self._experiment.model, mesh, step, self._build)
 
     def _mesh(self) -> Any:
-        import jax
+        self._resolve_mesh(fit=True)
+        from varietas.train.program import connected_mesh
 
-        from varietas.model.sharding import make_mesh
+        return connected_mesh(self._experiment)
 
-        sizes = self.config.mesh.data, self.config.mesh.fsdp, self.config.mesh.tensor
-        return make_mesh(*sizes, devices=jax.devices()[: math.prod(sizes)])
+    def _generator(self) -> "Generator":
+        from varietas.train.inference.generate import generator
 
-    def _evaluate_while_training(self, params: Any, mesh: Any, step: int) -> dict[str, float]:
-        rows = self._score(params, mesh, None)
-        write_json(self.folder / "evaluation.json", {"step": step, "text": EVALUATION_TEXT, "languages": rows})
-        return {code: row["bits_per_byte"] for code, row in rows.items()}
-
-    def _score(self, params: Any, mesh: Any, documents: Iterable[Document] | None) -> dict[str, dict[str, Any]]:
-        from varietas.train import evaluate
-        from varietas.train.step import fresh_params
-
-        exp = self._experiment(corpus := self._corpus())
-        if self._noted("mixture.json")["corpus_digest"] != corpus.digest:
-            raise ValueError(f"data.corpus {corpus.path} is not the corpus that {self.folder} was trained on; put that back in its place")
-        usual = documents is None
-        if documents is None:  # languages of other continents only where they were trained on
-            documents = [d for d in parallel_documents() if d.lang not in WORLD or d.lang in corpus.languages]
-        texts = evaluate.encode(documents, tokenizer.load(self.folder / "tokenizer.model"))
-        if not texts:
-            raise ValueError("there is no document to evaluate on")
-        share = self._shares(corpus)
-
-        def nats(params: Any) -> dict[str, float]:
-            return evaluate.nats(params, exp.model, texts, exp.seq_len, exp.batch_size // exp.grad_accum, mesh, **self._build)
-
-        trained = nats(params)
-        untrained = self._untrained if usual and self._untrained else nats(fresh_params(exp.model, mesh, exp.seed, **self._build))
-        if usual:
-            self._untrained = untrained  # the same at each evaluation in the course of training
-        seen = {code for code, part in zip(corpus.languages, share, strict=True) if part > 0}
-        return evaluate.table(texts, trained, untrained, evaluate.unigram_nats(texts, corpus, share), seen)
+        return generator(self._network()[0])

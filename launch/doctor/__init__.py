@@ -1,0 +1,1 @@
+"""What `varietas doctor` looks at, and what it says about it."""

@@ -1,0 +1,1 @@
+"""Models that come from elsewhere: other runs, and releases in the layout of transformers."""

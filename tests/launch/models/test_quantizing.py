@@ -1,0 +1,87 @@
+"""What is said of a small form is what a file of that form holds."""
+
+import json
+from pathlib import Path
+
+import gguf
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+import varietas
+from varietas.data.text.embedded import parallel_documents
+from varietas.launch.cli import main
+from varietas.model.formats.dequantized import as_in_file, bytes_in_file
+
+LANGUAGES = ("ces_Latn", "mlt_Latn", "ell_Grek")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, corpus_folder: Path) -> varietas.Run:
+    run = varietas.Run("tiny", {"train.steps": 4, "optim.peak_lr": 2e-2}, folder=tmp_path_factory.mktemp("runs") / "run")
+    assert run.train()
+    return run
+
+
+@pytest.mark.parametrize("form", ["q8_0", "q4_0", "f16"])
+def test_weights_are_those_that_the_file_gives_back(run: varietas.Run, tmp_path: Path, form: str) -> None:
+    run.export_gguf(tmp_path / "model.gguf", form=form)
+    network = run._network()[0]
+    params = flatten_dict(as_in_file(network.params, network.config, form, network.mesh))
+    reader = gguf.GGUFReader(tmp_path / "model.gguf")
+    held = {tensor.name: gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(tensor.shape[::-1]) for tensor in reader.tensors}
+    np.testing.assert_array_equal(params["embedding_VD",], held["token_embd.weight"])
+    np.testing.assert_array_equal(params["layers", "feed_forward", "up_DF"][1].T, held["blk.1.ffn_up.weight"])
+    np.testing.assert_array_equal(params["layers", "attention_norm", "scale_D"][0], held["blk.0.attn_norm.weight"])
+    out = np.asarray(params["layers", "attention", "out_NHD"][1])
+    np.testing.assert_array_equal(out.reshape(-1, out.shape[-1]).T, held["blk.1.attn_output.weight"])
+    assert bytes_in_file(network.config, form) == sum(tensor.n_bytes for tensor in reader.tensors)
+    whole = flatten_dict(network.params)
+    assert not np.array_equal(params["embedding_VD",], whole["embedding_VD",])
+    assert jax.tree.all(jax.tree.map(lambda x, like: x.sharding.is_equivalent_to(like.sharding, x.ndim), params, whole))
+
+
+def test_the_damage_is_the_difference_of_two_evaluations(run: varietas.Run) -> None:
+    text = [document for document in parallel_documents() if document.lang in LANGUAGES]
+    whole, small = varietas.quantization_damage(run.folder, ["q4_0"], text)
+    assert (whole.name, small.name) == ("f32", "q4_0") and small.bytes < 0.2 * whole.bytes
+    alone = run.evaluate(text, "alone")
+    for code in LANGUAGES:
+        assert whole.languages[code]["bits_per_byte"] == pytest.approx(alone[code]["bits_per_byte"], abs=2e-4)
+        assert whole.languages[code]["trained_on"] == alone[code]["trained_on"]
+    differences = [small.languages[code]["bits_per_byte"] - whole.languages[code]["bits_per_byte"] for code in LANGUAGES]
+    assert any(difference != 0 for difference in differences) and max(map(abs, differences)) < 0.2
+    kept = json.loads((run.folder / "quantization.json").read_text())
+    assert kept["step"] == 4 and kept["forms"]["q4_0"]["bits_per_byte"] == {
+        code: small.languages[code]["bits_per_byte"] for code in small.languages
+    }
+
+
+def test_the_language_that_loses_most_comes_first(run: varietas.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "text.jsonl"
+    text.write_text("\n".join(json.dumps({"text": d.text, "lang": d.lang}) for d in parallel_documents() if d.lang in LANGUAGES))
+    assert main(["quantize", "--run", str(run.folder), "--to", "q8_0", "q4_0", "--text", str(text)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    losses = [float(line[-1].rstrip("%")) for line in lines if line and line[0] in LANGUAGES]
+    assert len(losses) == 3 and losses == sorted(losses, reverse=True)
+
+
+def test_calibrated_weights_stand_beside_the_others(tmp_path: Path, corpus_folder: Path) -> None:
+    wide = varietas.Run("tiny", {"train.steps": 4, "model.d_model": 256, "model.d_ff": 256, "model.n_layers": 1}, folder=tmp_path / "wide")
+    wide.train()
+    text = [document for document in parallel_documents() if document.lang in LANGUAGES]
+    found = varietas.quantization_damage(wide.folder, ["q4_k"], text, text)
+    assert [form.name for form in found] == ["f32", "q4_k", "q4_k calibrated"] and found[1].bytes == found[2].bytes
+    files = [tmp_path / "plain.gguf", tmp_path / "calibrated.gguf"]
+    wide.export_gguf(files[0], form="q4_k")
+    assert main(["export", "--run", str(wide.folder), "--format", "gguf", "--quantize", "q4_k", "--calibrate", "--out", str(files[1])]) == 0
+    plain, calibrated = ({tensor.name: tensor.data for tensor in gguf.GGUFReader(file).tensors} for file in files)
+    differ = {name for name, data in plain.items() if not np.array_equal(data, calibrated[name])}
+    assert differ == {f"blk.0.{name}.weight" for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")}
+
+
+def test_what_is_not_calibrated(run: varietas.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["quantize", "--to", "q8_0"], ["export", "--format", "gguf", "--quantize", "q4_0", "--out", str(tmp_path / "x")]):
+        assert main([*command, "--run", str(run.folder), "--calibrate"]) == 2
+        assert "other forms are not calibrated" in capsys.readouterr().err
