@@ -1,28 +1,34 @@
-# `make demo` trains a model here and now, `make test` runs the tests; both set up .venv first.
+# `make demo` trains a model on this machine, `make test` runs the quick tests; both set up .venv first. docs/architecture.md says more.
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/demo
-# Not compiled: that took two fifths of an installation, of modules most of which nobody imports.
+# Nothing is compiled to bytecode beforehand: that took two fifths of an installation, for modules of which most are never imported.
 PIP := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types bench bench-gpu bench-aot wheel clean
+.PHONY: demo test test-all lint types bench bench-gpu bench-aot wheel clean
 
 demo: .venv/demo
-	@echo "1 of 3: training; stop it whenever you like, make demo goes on from there"
+	@echo "1 of 3: training; stop it whenever you like, make demo continues"
 	$(BIN)/varietas train --config demo --run $(RUN)
 	@echo "2 of 3: evaluating every language"
 	$(BIN)/varietas evaluate --run $(RUN)
 	@echo "3 of 3: generating text and writing the report"
 	$(BIN)/varietas report --run $(RUN)
 
-test: .venv/test .venv/aot/tpu
-	$(BIN)/python -m pytest
+# Two processes, since half of the time tests wait for processes of their own.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test: .venv/test
+	$(PYTEST)
+
+test-all: .venv/all .venv/aot/tpu .venv/slurm
+	$(PYTEST) --all
 
 lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: .venv/test
+types: .venv/all
 	$(BIN)/mypy
 
 bench: .venv/bench
@@ -44,24 +50,36 @@ wheel: .venv/test
 	@touch $@
 
 .venv/demo: .venv/made pyproject.toml constraints.txt
-	@echo "installing Varietas and what it needs into .venv: about a minute"
+	@echo "installing Varietas and its dependencies into .venv: about a minute"
 	@$(PIP) --editable .
 	@touch $@
 
 .venv/test: .venv/made pyproject.toml constraints.txt
-	@echo "installing what the tests need into .venv: about two minutes"
-	@$(PIP) --editable '.[data,demo,dev,parity,ray,slurm,tfds]'
+	@echo "installing what the quick tests need into .venv: about a minute"
+	@$(PIP) --editable '.[data,dev]'
 	@touch $@ .venv/demo
 
-.venv/bench: .venv/test
+# After .venv/test, not beside it: two pips must not work in one environment.
+.venv/all: .venv/test
+	@echo "installing what the heavy tests need into .venv (torch, ray, …): about a minute"
+	@$(PIP) --editable '.[data,dev,notebook,parity,ray,slurm,tfds]'
+	@touch $@
+
+.venv/bench: .venv/all
 	@$(PIP) --editable '.[bench]'
 	@touch $@
 
-# Compilers for machines that are not here, apart from what jax would load in every run.
+# A real Slurm for tests, where root may install it.
+.venv/slurm: .venv/made
+	@if ! command -v slurmctld munged >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Slurm for tests"; apt-get update -qq && apt-get install -qq -y --no-install-recommends slurm-wlm munge >/dev/null; fi
+	@touch $@
+
+# Compilers for machines that are not here, apart from the environment: jax would load them in every run.
 .venv/aot/tpu: constraints.txt .venv/made
 	@mkdir -p .venv/aot
 	@if $(PIP) --upgrade --no-deps --target .venv/aot libtpu; then touch $@; \
-	  else echo "the TPU compiler cannot be installed: its tests are left out"; fi
+	  else echo "the TPU compiler cannot be installed: its tests will be skipped"; fi
 
 .venv/aot/cuda: constraints.txt .venv/made
 	@echo "installing NVIDIA's compilers into .venv/aot: 3 GB"

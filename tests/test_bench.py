@@ -1,68 +1,87 @@
-"""What the benchmarks measure with: the bytes that a compiled program sends, and the model that the GPU's benchmark trains."""
+"""The model that the GPU's benchmark trains, and the errors that plant.py plants."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import gpu
-import jax
-import jax.numpy as jnp
+import plant
 import pytest
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
-from program import Collective, collectives
 
-from varietas.launch.settings import load_config
+from varietas.launch.config import load_config
+from varietas.launch.plan.job import USUAL_PIECES
 from varietas.model.config import ModelConfig
-from varietas.model.sharding import make_mesh
 from varietas.train.experiment import OptimConfig
-
-TIMES = 5
-
-
-@pytest.fixture(scope="module")
-def mesh() -> Mesh:
-    return make_mesh(4, 2, 1)
-
-
-def sent_by(mesh: Mesh, of_one_device: Callable[[jax.Array], jax.Array], out: P) -> list[Collective]:
-    """Of a program that does so to 128 float32 numbers a device."""
-    mapped = jax.shard_map(of_one_device, mesh=mesh, in_specs=P("data", "fsdp"), out_specs=out, check_vma=False)
-    x = jax.ShapeDtypeStruct((4 * 8, 2 * 16), jnp.float32, sharding=NamedSharding(mesh, P("data", "fsdp")))
-    return collectives(jax.jit(mapped).lower(x).compile().as_text())
-
-
-@pytest.mark.parametrize(
-    ("of_one_device", "out", "kind", "group", "sent"),  # bytes of a ring: facts of the algorithms, not of XLA
-    [
-        (lambda x: jax.lax.all_gather(x, "data", tiled=True), P(None, "fsdp"), "all-gather", 4, 512 * 3),
-        (lambda x: jax.lax.psum(x, ("data", "fsdp")), P(None, None), "all-reduce", 8, 2 * 512 * 7 / 8),
-        (lambda x: jax.lax.psum_scatter(x, "data", tiled=True), P("data", "fsdp"), "reduce-scatter", 4, 512 * 3 / 4),
-        (lambda x: jax.lax.all_to_all(x, "data", 0, 1, tiled=True), P(None, None), "all-to-all", 4, 512 * 3 / 4),
-        (lambda x: jax.lax.ppermute(x, "fsdp", [(0, 1), (1, 0)]), P("data", "fsdp"), "collective-permute", 2, 512),
-    ],
-    ids=["all-gather", "all-reduce", "reduce-scatter", "all-to-all", "permute"],
-)
-def test_what_a_program_sends(mesh: Mesh, of_one_device: Callable, out: P, kind: str, group: int, sent: float) -> None:
-    (found,) = sent_by(mesh, of_one_device, out)
-    assert (found.kind, found.group, found.bytes, found.times) == (kind, group, sent, 1)
-
-
-def test_what_a_loop_sends_counts_each_time(mesh: Mesh) -> None:
-    def repeated(x: jax.Array) -> jax.Array:
-        return jax.lax.scan(lambda x, _: (jnp.sin(jax.lax.psum(x, "data")), None), x, None, TIMES)[0]
-
-    (found,) = sent_by(mesh, repeated, P("data", "fsdp"))
-    assert (found.kind, found.bytes, found.times) == ("all-reduce", 2 * 512 * 3 / 4, TIMES)
-
-
-def test_a_text_that_is_no_program_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no text of a compiled program"):
-        collectives("HloModule jit_step\n")
 
 
 def test_the_gpu_benchmark_trains_the_shipped_config() -> None:
     """It has the numbers a second time, since it runs where ml_collections is not installed."""
     config = load_config("eurollm_1p7b")
     model = ModelConfig(**config.model)
-    assert ModelConfig(**gpu.SHAPE, max_seq_len=model.max_seq_len, remat="dots", attention="auto") == replace(model, remat="dots")
+    theirs = replace(model, remat="dots", vocab_size=USUAL_PIECES)
+    assert ModelConfig(**gpu.SHAPE, max_seq_len=model.max_seq_len, remat="dots", attention="auto") == theirs
     assert OptimConfig(**config.optim) == gpu.OPTIM
+
+
+def test_errors_that_a_person_could_make_are_planted_and_nothing_else_changes() -> None:
+    source = b"""def f(n: int = 1, *, each: bool = False) -> str:
+    \"\"\"Not here: 1 + 1.\"\"\"
+    n = min(n, n + 2)  # nor here: 1 < 2
+    if n < 3 and not each:
+        return f"nor here: {n + 1}"
+    return g(n, rows[1:n])
+"""
+    lines = plant.errors("f.py", source)
+    wrong = {plant.planted(source, error).decode() for line in lines for error in line}
+    before = source.decode().splitlines()
+    changed = {
+        (number, line.strip())
+        for text in wrong
+        for number, (old, line) in enumerate(zip(before, text.splitlines(), strict=True), 1)
+        if line != old
+    }
+    assert len(lines) == 5  # a line for each line of code
+    assert changed == {
+        (1, "def f(n: int = (2), *, each: bool = False) -> str:"),
+        (1, "def f(n: int = (0), *, each: bool = False) -> str:"),
+        (1, "def f(n: int = 1, *, each: bool = (True)) -> str:"),
+        (3, "pass  # nor here: 1 < 2"),
+        (3, "n = (min(n))  # nor here: 1 < 2"),
+        (3, "n = (min(n + 2, n))  # nor here: 1 < 2"),
+        (3, "n = (max)(n, n + 2)  # nor here: 1 < 2"),
+        (3, "n = min(n, (n - 2))  # nor here: 1 < 2"),
+        (3, "n = min(n, n + (3))  # nor here: 1 < 2"),
+        (3, "n = min(n, n + (1))  # nor here: 1 < 2"),
+        (4, "if (not (n < 3 and (not each))):"),
+        (4, "if (n < 3 or not each):"),
+        (4, "if (n <= 3) and not each:"),
+        (4, "if n < (4) and not each:"),
+        (4, "if n < (2) and not each:"),
+        (4, "if n < 3 and (each):"),
+        (6, "return (n)"),
+        (6, "return (g(n))"),
+        (6, "return (g(rows[1:n], n))"),
+        (6, "return g(n, rows[(2):n])"),
+        (6, "return g(n, rows[(0):n])"),
+        (6, "return g(n, rows[((1) + 1):n])"),
+        (6, "return g(n, rows[((1) - 1):n])"),
+        (6, "return g(n, rows[1:((n) + 1)])"),
+        (6, "return g(n, rows[1:((n) - 1)])"),
+    }
+
+
+def test_the_same_seed_plants_the_same_errors() -> None:
+    repo = Path(__file__).parents[1]
+    five = plant.choose(repo, 3, 5)
+    assert plant.choose(repo, 3, 2) == five[:2] and plant.choose(repo, 4, 2) != five[:2] and len(set(five)) == 5
+
+
+@pytest.mark.parametrize(
+    ("file", "first", "others"),
+    [
+        ("data/clean/pii.py", "tests/data/clean/test_pii.py", "tests/data/clean/"),
+        ("data/hashing.py", "tests/data/test_hashing.py", "tests/data/"),
+    ],
+)
+def test_the_tests_beside_an_error_come_first(file: str, first: str, others: str) -> None:
+    tests = plant.mirrors(file, Path(__file__).parents[1])
+    assert tests[0] == first and all(test.startswith(others) for test in tests) and len(set(tests)) == len(tests)

@@ -1,17 +1,29 @@
 """Varietas: trains multilingual language models for Europe with JAX. `varietas --help` lists the commands."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from varietas.launch.models.averaging import average
+    from varietas.launch.models.extending import extend
+    from varietas.launch.models.importing import import_model
+    from varietas.launch.models.quantizing import quantization_damage
     from varietas.launch.run import Run
 
 __version__ = "0.1.0"
-__all__ = ["Run", "__version__"]
+__all__ = ["Run", "__version__", "average", "extend", "import_model", "quantization_damage"]
+
+
+HOMES = {
+    "Run": "run",
+    "average": "models.averaging",
+    "extend": "models.extending",
+    "import_model": "models.importing",
+    "quantization_damage": "models.quantizing",
+}  # modules of `launch`
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Run":  # on demand: `import varietas` must not wait for its libraries
-        from varietas.launch.run import Run
-
-        return Run
+    if name in HOMES:  # on demand: `import varietas` must not wait for its libraries
+        return getattr(import_module(f"varietas.launch.{HOMES[name]}"), name)
     raise AttributeError(f"module 'varietas' has no attribute {name!r}")

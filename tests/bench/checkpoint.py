@@ -1,8 +1,8 @@
-"""What a checkpoint of about 1 GB costs: how long it holds up the training, how long it takes in all, to restore, and in memory.
+"""Measures a checkpoint of about 1 GB: how long it delays the training, how long saving and restoring take, and how much memory.
 
     python tests/bench/checkpoint.py [--rounds 3]
 
-Beside it, in the same run: the disk's own speed (one file, fsync) and safetensors with the same arrays.
+For comparison, the same run measures the speed of the disk (one file, with fsync) and safetensors with the same arrays.
 """
 
 import os
@@ -20,11 +20,11 @@ import numpy as np
 from figures import arguments, timed, write
 from safetensors.numpy import load_file, save_file
 
-from varietas.launch.settings import load_config
+from varietas.launch.config import load_config
 from varietas.model.config import ModelConfig
 from varietas.model.sharding import make_mesh
-from varietas.train.checkpoint import Checkpoints
 from varietas.train.experiment import OptimConfig
+from varietas.train.run_folder.checkpoint import Checkpoints
 from varietas.train.step import State, abstract_state, init_state
 
 INTERVAL = 60.0  # seconds between checkpoints
@@ -32,12 +32,12 @@ SHAPE = ["--config.model.d_model=640", "--config.model.d_ff=2048", "--config.mod
 
 
 def resident() -> int:
-    """Bytes of this process in memory now."""
+    """Returns the bytes that this process has in memory now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 class Peak:
-    """The most memory above what was held before, while a block runs; looked at every 5 ms."""
+    """Measures the peak of the memory that a block needs in addition to what was held before, by looking every 5 ms."""
 
     def __enter__(self) -> "Peak":
         self.before = self.most = resident()
@@ -57,7 +57,7 @@ class Peak:
 
 
 def as_trained(state: State) -> State:
-    """With moments full of numbers: a fresh state's are zeros, which compress to nothing."""
+    """Returns the state with random numbers in its moments: in a fresh state they are zeros, which compress to nothing."""
     rng = np.random.default_rng(0)
 
     def noise(x: jax.Array) -> jax.Array:
@@ -112,10 +112,10 @@ def main() -> None:
             memory["restore"].append(peak.bytes)
             checkpoints.close()
     median = {what: statistics.median(values) for what, values in seconds.items()}
-    lines = [f"{size / 1e9:.2f} GB of parameters and optimiser, two virtual devices"]
+    lines = [f"{size / 1e9:.2f} GB of parameters and optimiser state on two virtual devices"]
     lines += [f"{what:18} {value:6.2f} s {size / value / 1e9:6.2f} GB/s" for what, value in median.items()]
     of_size = {what: statistics.median(found) / size for what, found in memory.items()}
-    lines.append("memory above the state: " + ", ".join(f"{what} {part:.2f} × its size" for what, part in of_size.items()))
+    lines.append("memory in addition to the state: " + ", ".join(f"{what} {part:.2f} × its size" for what, part in of_size.items()))
     ratios = {
         "checkpoint_stall": median["blocked"] / INTERVAL,
         "checkpoint_write_vs_disk": median["disk write"] / median["write"],

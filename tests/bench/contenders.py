@@ -1,6 +1,6 @@
-"""Those who train the model of config.py, each in a process of its own that runs steps when it is told to.
+"""The contenders: programs that train the model of config.py, each in a process of its own that runs steps when it is told to.
 
-A contender is a function of the config that returns a function: run n steps, return the seconds that each took.
+A contender is a function that takes the config and returns another function. The latter runs n steps and returns the seconds of each.
 """
 
 import atexit
@@ -11,16 +11,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from llama import llama_shape
 from ml_collections import ConfigDict
 
 from varietas.launch.backend import HUGE_PAGES
 from varietas.model.config import ModelConfig
+from varietas.model.formats.config_json import config_json
 
 Steps = Callable[[int], list[float]]
 
@@ -30,7 +30,7 @@ def varietas(config: ConfigDict) -> Steps:
     from rich.console import Console
 
     from varietas.launch.run import Run
-    from varietas.train.metrics import MetricsLog
+    from varietas.train.run_folder.metrics import MetricsLog
 
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
@@ -45,19 +45,19 @@ def varietas(config: ConfigDict) -> Steps:
 
     def steps(n: int) -> list[float]:
         written.clear()
-        run.train(n + 2)  # the first step's record has no beginning, the last waits for a checkpoint
+        run.train(n + 2)  # the first record has none before it, and the last waits for a checkpoint
         return [end - begin for begin, end in pairwise(written[:-1])]
 
     return steps
 
 
 def bare_step(config: ConfigDict) -> Steps:
-    """The compiled step alone, on the mesh that the command line would choose, the same batch each time."""
+    """The compiled step alone, on the mesh that the command line would choose, with the same batch each time."""
     import jax
     import numpy as np
 
     from varietas.launch import backend
-    from varietas.launch.settings import cpu_devices, resolve_mesh
+    from varietas.launch.mesh import cpu_devices, resolve_mesh
     from varietas.model.sharding import batch_sharding, make_mesh
     from varietas.train.experiment import OptimConfig
     from varietas.train.step import BATCH_FIELDS, abstract_state, compile_step, init_state, make_step
@@ -69,9 +69,11 @@ def bare_step(config: ConfigDict) -> Steps:
     tokens = np.random.default_rng(0).integers(1, model.vocab_size, (t.batch_size, seq_len), np.int32)
     batch = {name: jax.device_put(tokens if name == "tokens" else np.ones_like(tokens), batch_sharding(mesh)) for name in BATCH_FIELDS}
 
+    numbers = count()
+
     def one() -> None:
         nonlocal state
-        state, metrics = step(state, batch)
+        state, metrics = step(state, batch, np.int32(next(numbers)), np.float32(np.inf))
         jax.block_until_ready(metrics)
 
     one()
@@ -79,7 +81,7 @@ def bare_step(config: ConfigDict) -> Steps:
 
 
 def plain_jax(config: ConfigDict) -> Steps:
-    """One jitted function over one device, as in a textbook: see textbook.py."""
+    """One jitted function on one device, as in a textbook (see textbook.py)."""
     from jax import block_until_ready
     from textbook import training
 
@@ -95,13 +97,13 @@ def plain_jax(config: ConfigDict) -> Steps:
 
 
 def torch_eager(config: ConfigDict, compiled: bool = False) -> Steps:
-    """transformers' LlamaForCausalLM with torch's AdamW, clipping included."""
+    """transformers' LlamaForCausalLM with torch's AdamW and gradient clipping."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     m, o = config.model, config.optim
-    model = LlamaForCausalLM(LlamaConfig(**llama_shape(ModelConfig(**m))))
+    model = LlamaForCausalLM(LlamaConfig(**config_json(ModelConfig(**m), "float32", {})))
     optimizer = torch.optim.AdamW(model.parameters(), o.peak_lr, betas=(o.beta1, o.beta2), eps=o.eps, weight_decay=o.weight_decay)
     forward = torch.compile(model) if compiled else model
     tokens = torch.randint(0, m.vocab_size, (config.train.batch_size, config.data.seq_len))
@@ -118,7 +120,7 @@ def torch_eager(config: ConfigDict, compiled: bool = False) -> Steps:
 
 
 def torch_compile(config: ConfigDict) -> Steps:
-    """The same through torch.compile."""
+    """The same as `torch_eager`, through torch.compile."""
     return torch_eager(config, compiled=True)
 
 
@@ -132,6 +134,7 @@ CONTENDERS = {
 
 
 def _timed(one: Callable[[], None], n: int) -> list[float]:
+    """Returns the seconds of each of n steps."""
     seconds = []
     for _ in range(n):
         begun = time.perf_counter()
@@ -142,18 +145,19 @@ def _timed(one: Callable[[], None], n: int) -> list[float]:
 
 @dataclass
 class Contender:
-    """The other end of a contender's process."""
+    """The connection to the process of a contender."""
 
     connection: Any
     process: Any
     ready_seconds: float
 
     def run(self, n: int) -> list[float]:
-        """Seconds of each of n steps; the other contenders rest."""
+        """Runs n steps, while the other contenders rest, and returns the seconds of each."""
         self.connection.send(n)
         return self.connection.recv()
 
     def end(self) -> None:
+        """Ends the process."""
         self.connection.send(0)
         self.process.join()
 
@@ -168,12 +172,12 @@ def start(name: str, config: ConfigDict) -> Contender:
 
 
 def spawn(serve: Callable[[str, ConfigDict, Any], None], name: str, config: ConfigDict, ours: bool) -> tuple[Any, Any]:
-    """A process that runs serve(name, config, its end of a pipe), on huge pages if it is ours; our end of the pipe, and the process."""
+    """Starts a process that runs serve(name, config, pipe), on huge pages if it is ours. Returns our end of the pipe, and the process."""
     here, there = get_context("spawn").Pipe()
     process = get_context("spawn").Process(target=serve, args=(name, config, there), daemon=True)
     os.environ.pop("GLIBC_TUNABLES", None)
     if ours:
-        os.environ["GLIBC_TUNABLES"] = HUGE_PAGES  # as the command line gives it to itself
+        os.environ["GLIBC_TUNABLES"] = HUGE_PAGES  # which the command line sets for itself
     process.start()
     there.close()
     return here, process

@@ -1,4 +1,4 @@
-"""What every benchmark has in common: its flags, the small model, timing by turns, text to work on, and a JSON file of what it found."""
+"""What the benchmarks have in common: flags, the small model, timing in turn, text to work on, and a JSON file of the results."""
 
 import argparse
 import json
@@ -11,49 +11,52 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from varietas.data.default import training_documents
-from varietas.launch.cli import count
-from varietas.launch.settings import check, load_config
+from varietas.data.text.embedded import training_documents
+from varietas.launch.check import check
+from varietas.launch.config import load_config
+from varietas.launch.flags import positive_int
+from varietas.launch.resolve import rounded, with_values
 
 
 def writable(text: str) -> Path:
-    """For argparse: told before anything is measured."""
+    """Converts a flag to a path, for argparse. A missing folder is thus reported before anything is measured."""
     if not Path(text).absolute().parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {Path(text).parent}")
     return Path(text)
 
 
 def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
+    """Returns a parser with the flags of all benchmarks."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=count, default=rounds, help=f"how often each is timed, by turns (default: {rounds})")
-    parser.add_argument("--json", type=writable, help="write the figures there as well")
+    parser.add_argument("--rounds", type=positive_int, default=rounds, help=f"how often each is timed, in turn (default: {rounds})")
+    parser.add_argument("--json", type=writable, help="also write the figures to this file")
     return parser
 
 
 def shared_config(fields: list[str]) -> ConfigDict:
-    """config.py with `--config.FIELD=VALUE` of the command line; a mistake in them, or what only ours could do, ends the program."""
+    """Returns config.py with `--config.FIELD=VALUE` of the command line. Ends the program on mistakes, and on what only ours could do."""
     try:
         config = load_config(str(Path(__file__).with_name("config.py")), fields)
         check(config)
         m = config.model
         if m.dtype != "float32" or m.remat != "none" or m.qk_norm or config.train.grad_accum != 1:
             raise ValueError(
-                "what ours is compared with has model.dtype=float32, remat=none, qk_norm=False and train.grad_accum=1; leave them so"
+                "the other programs have model.dtype=float32, remat=none, qk_norm=False and train.grad_accum=1; leave these as they are"
             )
     except ValueError as error:
         sys.exit(str(error))
-    return config
+    return with_values(config, {"model.vocab_size": config.model.vocab_size or rounded(config.data.embedded_vocab_size)})
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds."""
+    """Returns the seconds that `work` takes."""
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
 
 
 def by_turns(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """The median of what each way returns, asked for in turn."""
+    """Calls all ways in turn, `rounds` times, and returns the median of what each returned."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, measure in ways.items():
@@ -62,15 +65,15 @@ def by_turns(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, flo
 
 
 def write(file: Path | None, ratios: dict[str, float], lines: list[str]) -> None:
-    """Prints both, and keeps them for run.py."""
+    """Prints lines and ratios, and writes both to `file`, from which run.py reads them."""
     print("\n".join(lines + [f"{name} {value:.3f}" for name, value in ratios.items()]))
     if file:
         file.write_text(json.dumps({"ratios": ratios, "lines": lines}), "utf-8")
 
 
 def documents(n: int, median_chars: int = 2500) -> list[tuple[str, str]]:
-    """(language, text): the embedded corpus's sentences, joined to texts of log-normal lengths as the web has them."""
-    rng, sentences = np.random.default_rng(0), training_documents()
+    """Returns (language, text) of n texts: sentences of the embedded text, joined to log-normal lengths like those of web pages."""
+    rng, sentences = np.random.default_rng(0), list(training_documents())
     by_language: dict[str, list[str]] = {}
     for document in sentences:
         by_language.setdefault(document.lang, []).append(document.text)

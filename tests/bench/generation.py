@@ -1,8 +1,9 @@
-"""Tokens a second of generation, beside transformers with the same shape: the prompt (prefill) and what follows it (decode).
+"""Measures tokens per second of generation, of the prompt (prefill) and of what follows (decode), beside transformers.
 
     python tests/bench/generation.py [--rounds 3] [--config.model.d_model=384 …]
 
-Prompts of 128 tokens, 64 new ones, greedy, float32, batches of 1 and 8; weights are random.
+Both models have the same shape and random weights in float32. Prompts have 128 tokens, 64 new ones are decoded greedily, and batches have
+1 and 8 prompts.
 """
 
 import statistics
@@ -13,27 +14,29 @@ from typing import Any
 import numpy as np
 from contenders import spawn
 from figures import arguments, shared_config, write
-from llama import llama_shape
 
 from varietas.model.config import ModelConfig
+from varietas.model.formats.config_json import config_json
 
 PROMPT, NEW = 128, 64
-Timed = Callable[[np.ndarray], tuple[float, float]]  # prompts -> seconds to the first token, and for all that follow
+Timed = Callable[[np.ndarray], tuple[float, float]]  # takes prompts; returns the seconds to the first token, and for all further ones
 
 
 def varietas(config: Any) -> Timed:
     from varietas.launch import backend
     from varietas.model.sharding import make_mesh
-    from varietas.train.generate import generate, weights_of
+    from varietas.train.inference.generate import generate, generator
+    from varietas.train.inference.network import Network
+    from varietas.train.inference.sampling import Sampling
     from varietas.train.step import fresh_params
 
     backend.start(1)
     model, mesh = ModelConfig(**config.model), make_mesh(1, 1, 1)
-    weights = weights_of(fresh_params(model, mesh, 0), model)
+    ready = generator(Network(fresh_params(model, mesh, 0), model, mesh))
 
     def run(prompts: np.ndarray) -> tuple[float, float]:
         begun = time.perf_counter()
-        tokens = generate(weights, model, prompts.tolist(), NEW, -1, mesh)
+        tokens = generate(ready, prompts.tolist(), Sampling(NEW), eos_id=-1)
         next(tokens)
         first = time.perf_counter()
         for _ in tokens:
@@ -47,7 +50,7 @@ def transformers(config: Any) -> Timed:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    model = LlamaForCausalLM(LlamaConfig(**llama_shape(ModelConfig(**config.model)))).eval()
+    model = LlamaForCausalLM(LlamaConfig(**config_json(ModelConfig(**config.model), "float32", {}))).eval()
 
     def run(prompts: np.ndarray) -> tuple[float, float]:
         ids = torch.from_numpy(prompts).long()
@@ -76,7 +79,7 @@ def main() -> None:
     config = shared_config(fields)
     ends = {name: spawn(serve, name, config, ours=name == "varietas")[0] for name in CONTENDERS}
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    for n in range(args.rounds + 1):  # the first compiles
+    for n in range(args.rounds + 1):  # the first round compiles
         for batch in (1, 8):
             for name, end in ends.items():
                 end.send(batch)

@@ -1,9 +1,9 @@
-"""EuroLLM 1.7B on one GPU: tokens a second and model flops utilisation of the training step, on synthetic rows.
+"""Measures tokens per second and model flops utilisation of EuroLLM 1.7B's training step on one GPU, with synthetic rows.
 
     python tests/bench/gpu.py [--rows 8] [--steps 20] [--remat dots]
 
-Needs jax for CUDA, flax, optax and nothing else; nothing is downloaded or installed. Each row holds documents of mixed lengths, as packed
-rows do. Tries cuDNN's attention and ours, prints both, and writes docs/benchmarks-gpu.json.
+It needs jax for CUDA, flax and optax, and downloads or installs nothing. Each row holds documents of mixed lengths, as packed rows do.
+It measures cuDNN's attention and ours, prints the figures of both, and writes docs/benchmarks-gpu.json.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import Any
 
 REPO = Path(__file__).parents[2]
 sys.path.insert(0, str(REPO / ".pkg"))
-os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
+os.environ.setdefault("XLA_CLIENT_MEM_FRACTION", "0.92")
 
 try:
     import jax
@@ -31,7 +31,7 @@ try:
     from varietas.train.peak import peak_flops
     from varietas.train.step import abstract_state, compile_step, init_state, make_step
 except ModuleNotFoundError as error:
-    sys.exit(f"{sys.executable} has no {error.name}; pip install 'jax[cuda13]' flax optax, or make bench-gpu PYTHON=… that has them")
+    sys.exit(f"{sys.executable} has no {error.name}; run: pip install 'jax[cuda13]' flax optax, or make bench-gpu PYTHON=…")
 
 OPTIM = OptimConfig(
     peak_lr=3e-4, schedule="wsd", warmup_steps=2000, decay_fraction=0.1, final_lr_fraction=0.1, beta1=0.9, beta2=0.95, eps=1e-8,
@@ -45,7 +45,7 @@ SHAPE = {
 
 
 def rows(n: int, seq_len: int, vocab_size: int) -> dict[str, np.ndarray]:
-    """Packed rows of random tokens: about six documents in each."""
+    """Returns n packed rows of random tokens, with about six documents in each."""
     rng = np.random.default_rng(0)
     begins = np.sort(rng.integers(0, seq_len, (n, 5)), axis=1)
     segments = 1 + (np.arange(seq_len) >= begins[:, :, None]).sum(1).astype(np.int32)
@@ -57,7 +57,7 @@ def rows(n: int, seq_len: int, vocab_size: int) -> dict[str, np.ndarray]:
 
 
 def measure(config: ModelConfig, n_rows: int, seq_len: int, steps: int) -> dict[str, Any]:
-    """Compiles, takes three steps to warm up and `steps` more."""
+    """Compiles the step, takes three steps to warm up, and measures `steps` more."""
     mesh = make_mesh(1, 1, 1, jax.devices()[:1])
     begun = time.perf_counter()
     step = compile_step(make_step(config, OPTIM, 1_000_000, N_LANGUAGES), abstract_state(config, OPTIM, mesh), n_rows, seq_len, mesh)
@@ -65,9 +65,9 @@ def measure(config: ModelConfig, n_rows: int, seq_len: int, steps: int) -> dict[
     state = init_state(config, OPTIM, mesh, 0)
     batch = {name: jax.device_put(x, batch_sharding(mesh)) for name, x in rows(n_rows, seq_len, config.vocab_size).items()}
     seconds = []
-    for _ in range(steps + 3):
+    for n in range(steps + 3):
         begun = time.perf_counter()
-        state, metrics = step(state, batch)
+        state, metrics = step(state, batch, np.int32(n), np.float32(np.inf))
         loss = float(metrics["loss"])
         seconds.append(time.perf_counter() - begun)
     median = statistics.median(seconds[3:])
@@ -103,7 +103,7 @@ def main() -> None:
                 found[f"{attention}, remat {remat}"] = {"error": " ".join(str(error).split())[:300]}
             print(f"{attention}, remat {remat}: {found[f'{attention}, remat {remat}']}", flush=True)
     if all("error" in one for one in found.values()):
-        sys.exit("nothing could be measured; with less memory try --rows 4, or --remat full")
+        sys.exit("nothing could be measured; on a GPU with less memory, try --rows 4 or --remat full")
     what = f"EuroLLM 1.7B, {args.rows} rows of {args.seq_len} tokens"
     record = {"date": str(date.today()), "device": device.device_kind, "jax": jax.__version__, "what": what, "found": found}
     write_json(REPO / "docs" / "benchmarks-gpu.json", record)

@@ -1,7 +1,7 @@
-"""Starts a sharded training step on eight virtual CPU devices again and again beside two busy processes, and counts what is lost
-or ends with other bits.
+"""Starts a sharded training many times beside two busy processes, and counts starts that fail or end with other bits.
 
-XLA's CPU devices deadlock when steps are dispatched far ahead; our loop keeps at most one ahead. Each start trains `tiny`, 20 steps:
+XLA's CPU devices deadlock if steps are dispatched far ahead; our loop dispatches at most one step ahead. Each start trains `tiny` for 20
+steps on eight virtual CPU devices:
 
     python tests/bench/hundred_starts.py 100
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 COLLECTIVES_GIVE_UP = "--xla_cpu_collective_call_terminate_timeout_seconds=30"  # so that a deadlock shows as an abort
 BUSY = "while True: sum(i * i for i in range(10_000))"
-LIMIT = 300  # seconds a start may take
+LIMIT = 300  # maximum seconds for a start
 
 
 def main(starts: int) -> int:
@@ -35,7 +35,7 @@ def main(starts: int) -> int:
                 except subprocess.TimeoutExpired:
                     failed = True
                 lost += failed
-                print(f"start {n + 1}: {lost} lost, {len(digests)} different ends, {time.monotonic() - begun:.0f} s", flush=True)
+                print(f"start {n + 1}: {lost} failed, {len(digests)} different results, {time.monotonic() - begun:.0f} s", flush=True)
     finally:
         for process in busy:
             process.kill()

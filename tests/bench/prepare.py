@@ -1,9 +1,10 @@
-"""How fast `prepare` is beside SentencePiece's own bare encoding of the same text, in the same run.
+"""Measures how fast `prepare` is, beside SentencePiece's bare encoding of the same text in the same run.
 
     python tests/bench/prepare.py [--input 'texts/*.jsonl.zst' --tokenizer euro.model] [--rounds 3]
 
-MB of text a second, medians of the rounds, which alternate: the bare encoder (one thread), prepare without and with cleaning by one worker
-and by two. Without --input: texts put together from the embedded corpus's sentences, 8,192 pieces.
+The figures are MB of text per second, as medians of rounds that take turns: the bare encoder with one thread, and `prepare` without and
+with cleaning, with one worker and with two. Without --input, the texts are joined from sentences of the embedded text, and the tokenizer
+has 8,192 pieces.
 """
 
 import argparse
@@ -15,16 +16,16 @@ from pathlib import Path
 
 from figures import arguments, by_turns, documents, timed, write
 
-from varietas.data import tokenizer
-from varietas.data.clean import Cleaning
-from varietas.data.default import default_corpus
-from varietas.data.documents import Document
-from varietas.data.engine import local
-from varietas.data.prepare import prepare
-from varietas.data.read import expand, read
-from varietas.launch.settings import load_config
+from varietas.data.clean.cleaning import Cleaning
+from varietas.data.formats.read import expand, read
+from varietas.data.prepare.default import default_corpus
+from varietas.data.prepare.engine import local
+from varietas.data.prepare.prepare import prepare
+from varietas.data.text.documents import Document
+from varietas.data.tokenizer.model import load
+from varietas.launch.config import load_config
 
-MADE = 8_000  # texts, where none are given
+MADE = 8_000  # number of texts that are made if none are given
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if not args.input:
             records = [json.dumps({"text": text, "lang": language}, ensure_ascii=False) for language, text in documents(MADE)]
-            for part in range(2):  # one a worker
+            for part in range(2):  # one for each worker
                 (Path(folder) / f"{part}.jsonl").write_text("\n".join(records[part::2]) + "\n", "utf-8")
         try:
             compare(args.input or [f"{folder}/*.jsonl"], args)
@@ -47,7 +48,7 @@ def compare(patterns: list[str], args: argparse.Namespace) -> None:
     files = expand(patterns)
     texts = [record.text for file in files for record in read(file) if isinstance(record, Document)]
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
-    processor = tokenizer.load(args.tokenizer)
+    processor = load(args.tokenizer)
     web = Cleaning(**load_config("web").clean)
 
     def bare() -> None:
@@ -68,7 +69,7 @@ def compare(patterns: list[str], args: argparse.Namespace) -> None:
     medians = by_turns({name: partial(timed, way) for name, way in ways.items()}, args.rounds)
     alone = medians["SentencePiece alone"]
     lines = [f"{megabytes:.1f} MB of text in {len(texts):,} documents, {len(files)} files"]
-    lines += [] if args.input else ["of 4.6 MB of sentences, drawn again and again: on text with more new words, `prepare` is slower"]
+    lines += [] if args.input else ["drawn repeatedly from 4.6 MB of sentences; on text with more different words, `prepare` is slower"]
     for name, median in medians.items():
         lines.append(f"{name:34} {megabytes / median:6.1f} MB/s {alone / median:6.2f} × SentencePiece alone")
     ratios = {

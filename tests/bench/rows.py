@@ -1,8 +1,8 @@
-"""Rows a second of the input pipeline, beside a bare memory map without packing and a Grain pipeline written the usual way.
+"""Measures rows per second of the input pipeline, beside a bare memory map without packing and a usual Grain pipeline.
 
     python tests/bench/rows.py [--documents 20000] [--seq_len 1024] [--rounds 5]
 
-The usual way: random reads of single documents in a global shuffle, Grain's own packing iterator. All give batches of 16 rows.
+The usual Grain pipeline reads single documents in a global shuffle and packs them with Grain's own iterator. All give batches of 16 rows.
 """
 
 import statistics
@@ -17,25 +17,26 @@ import grain
 import numpy as np
 from figures import arguments, by_turns, documents, write
 
-from varietas.data import tokenizer
-from varietas.data.corpus import Corpus, shard_path
-from varietas.data.default import default_corpus
-from varietas.data.documents import Document
-from varietas.data.loader import batches
-from varietas.data.mixture import Mixture
-from varietas.data.prepare import prepare_documents
-from varietas.data.stream import Stream
+from varietas.data.corpus.corpus import Corpus, shard_path
+from varietas.data.prepare.default import default_corpus
+from varietas.data.prepare.prepare import prepare_documents
+from varietas.data.stream.loader import batches
+from varietas.data.stream.mixture import Mixture
+from varietas.data.stream.stream import Stream
+from varietas.data.text.documents import Document
+from varietas.data.tokenizer.model import load
 
 BATCH = 16
-STEP_SECONDS = 0.05  # of a pretended step, to see whether it waits for data
+STEP_SECONDS = 0.05  # of a simulated step, to see whether it waits for data
 
 
 def ours(stream: Stream, workers: int) -> Iterator[Any]:
+    """Returns batches of our own loader."""
     return batches(stream, BATCH, 0, 10**9, workers=workers)
 
 
 def memmap(tokens: np.ndarray, seq_len: int) -> Iterator[Any]:
-    """Windows of one long file at random places, as small training scripts read them."""
+    """Yields windows of one long file at random places, as small training scripts read them."""
     rng = np.random.default_rng(0)
     while True:
         begins = rng.integers(0, len(tokens) - seq_len, BATCH)
@@ -43,6 +44,7 @@ def memmap(tokens: np.ndarray, seq_len: int) -> Iterator[Any]:
 
 
 def usual_grain(corpus: Corpus, seq_len: int) -> Iterator[Any]:
+    """Returns batches of a Grain pipeline, in which documents are shuffled, cut at the length of a row, and packed first fit."""
     files = [str(shard_path(corpus.path, code, 0)) for code in corpus.languages]
     cut = grain.MapDataset.source(grain.sources.ArrayRecordDataSource(files)).shuffle(seed=0).repeat()
     texts = cut.map(lambda record: {"tokens": np.frombuffer(record, np.uint16)[:seq_len].astype(np.int32)})
@@ -52,7 +54,7 @@ def usual_grain(corpus: Corpus, seq_len: int) -> Iterator[Any]:
 
 
 def speed(make: Callable[[], Iterator[Any]], seconds: float) -> float:
-    """Rows a second, begun and warmed up before."""
+    """Returns rows per second, measured after a warm-up."""
     rows = make()
     next(rows), next(rows)
     begun, n = time.perf_counter(), 0
@@ -66,7 +68,7 @@ def speed(make: Callable[[], Iterator[Any]], seconds: float) -> float:
 
 
 def wait(rows: Iterator[Any], steps: int = 40) -> float:
-    """Seconds a step waits for its batch, at the median, where the step itself takes STEP_SECONDS."""
+    """Returns the median number of seconds that a step of STEP_SECONDS waits for its batch."""
     found = []
     next(rows)
     for _ in range(steps):
@@ -81,10 +83,10 @@ def main() -> None:
     parser = arguments(__doc__, rounds=5)
     parser.add_argument("--documents", type=int, default=20_000)
     parser.add_argument("--seq_len", type=int, default=1024)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each timing")
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds of each timing")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        path, pieces = Path(folder) / "corpus", tokenizer.load(default_corpus(8192) / "tokenizer.model")
+        path, pieces = Path(folder) / "corpus", load(default_corpus(8192) / "tokenizer.model")
         texts = [Document(text=text, lang=language, id=str(k)) for k, (language, text) in enumerate(documents(args.documents))]
         prepare_documents(texts, pieces.serialized_model_proto(), path)
         corpus = Corpus(path)

@@ -2,7 +2,8 @@
 
     python tests/bench/run.py [--rounds N] [--only train rows …]
 
-About half an hour on two cores, which should have nothing else to do. Each benchmark alternates ours and what it is compared with.
+This takes about forty minutes on two cores, which should have nothing else to do. In each benchmark, ours and what it is compared with take
+turns.
 """
 
 import argparse
@@ -30,6 +31,7 @@ PARTS = {  # file: heading
     "checkpoint": "A checkpoint of 1 GB",
     "start": "Start",
     "generation": "Generation",
+    "learning": "What a step teaches",
 }
 GOALS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "train_vs_torch_compile": ("1.0 or more", lambda found: found >= 1.0),
@@ -42,26 +44,28 @@ GOALS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "checkpoint_stall": ("below 0.01 of a minute", lambda found: found < 0.01),
     "help_seconds": ("below 0.5", lambda found: found < 0.5),
 }
-BUSY = 0.5  # cores that others use, from which on a word is said
+BUSY = 0.5  # cores that other programs use, from which on a warning is printed
 MACHINES_DIFFER = (
-    "How XLA's CPU code and torch's compare depends on the machine: this model was at 1.07 × torch.compile and 1.13 × eager on an EPYC "
-    "with AVX2, at 0.77 and 0.86 on a Xeon with AVX-512 (2026-11-25), and at 1.76 × plain jax on both."
+    "How XLA's code for CPUs compares with torch's depends on the machine. On 2026-11-25, this model ran at 1.07 × the speed of "
+    "torch.compile and 1.13 × that of eager torch on an EPYC with AVX2, at 0.77 × and 0.86 × on a Xeon with AVX-512, and at 1.76 × the "
+    "speed of plain jax on both."
 )
-WHY = {  # where a goal is missed
+WHY = {  # explanations of missed goals
     "train_vs_torch_compile": MACHINES_DIFFER,
     "train_vs_torch_eager": MACHINES_DIFFER,
-    "loop_overhead": "The loop's thread works 2 ms a step, half of them beside the next step (EPYC, 2026-11-26); on shared machines, steps "
-    "of two processes differ by more than that.",
-    "data_wait_of_step": "No step waits for reading; what is left is taking a batch that is ready.",
-    "rows_vs_memmap": "The memory map gives one array a row and checks nothing; ours gives four, packed. Half of its time goes to "
-    "ArrayRecord's reading: checksums, and zstd, which saves a fifth of the disk. Eight H100s at half of their peak take 400 rows a "
-    "second at 1.7 B. Workers are slower than the thread of its own that reads ahead, since they hand rows over through shared memory.",
+    "loop_overhead": "The thread of the training loop works 2 ms per step, half of it while the next step runs (EPYC, 2026-11-26). On "
+    "shared machines, the steps of two processes differ by more than that.",
+    "data_wait_of_step": "No step waits for data to be read. What remains is the time to take a batch that is ready.",
+    "rows_vs_memmap": "The memory map gives one array and checks nothing, while our pipeline gives four arrays of packed rows. Half of "
+    "its time goes into reading ArrayRecord files: checksums, and zstd, which saves a fifth of the disk space. Eight H100s at half of "
+    "their peak need 400 rows per second for a model of 1.7 B. Worker processes are slower than the background thread, because they "
+    "hand rows over through shared memory.",
 }
 LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "sentencepiece", "torch", "transformers", "safetensors")
 
 
 def machine() -> str:
-    """CPU, cores, memory, and what the CPU's vectors are, since names say little in virtual machines."""
+    """Describes the machine: its CPU and the CPU's vector extensions (in virtual machines, names say little), cores and memory."""
     facts = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines() if ":" in line)
     named = {name.strip(): value.strip() for name, value in facts.items()}
     vectors = next((name for name in ("avx512f", "avx2") if name in named.get("flags", "").split()), "no AVX2")
@@ -70,27 +74,25 @@ def machine() -> str:
 
 
 def run(name: str, rounds: int | None) -> dict[str, Any]:
-    """Runs one benchmark in a process of its own and returns what it found. Exits with its error if it fails."""
+    """Runs one benchmark in a process of its own and returns its results. Ends the program if the benchmark fails."""
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "found.json"
         command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(found), *([f"--rounds={rounds}"] if rounds else [])]
         if subprocess.run(command).returncode:
-            sys.exit(f"{name}.py failed; docs/benchmarks.md is left as it was")
+            sys.exit(f"{name}.py failed; docs/benchmarks.md was not changed")
         return json.loads(found.read_text("utf-8"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, help="instead of each benchmark's own number")
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="run these; the others' figures stay as they are")
+    parser.add_argument("--rounds", type=int, help="rounds of every benchmark, instead of its own number")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="run only these, and keep the figures of the others")
     args = parser.parse_args()
     file = DOCS / "benchmarks.json"
     record = json.loads(file.read_text("utf-8")) if args.only and file.exists() else {"parts": {}}
     about = {"date": str(date.today()), "machine": machine(), "versions": {name: version(name) for name in LIBRARIES}}
     if (load := os.getloadavg()[0]) > BUSY:
-        print(
-            f"others keep {load:.1f} cores busy: torch's figures above all will not hold; run it again when they are done", file=sys.stderr
-        )
+        print(f"other programs use {load:.1f} cores, which distorts figures, above all torch's; run this again later", file=sys.stderr)
     for name in args.only or PARTS:
         print(f"== {PARTS[name]}", flush=True)
         record["parts"][name] = {**run(name, args.rounds), **about}
@@ -98,28 +100,30 @@ def main() -> None:
     record |= about
     write_json(file, record)
     write_atomically(DOCS / "benchmarks.md", page(record).encode())
-    print("docs/benchmarks.md and docs/benchmarks.json are written")
+    print("wrote docs/benchmarks.md and docs/benchmarks.json")
 
 
 def missed(figure: str, found: float) -> bool:
+    """Returns whether a figure has a goal and misses it."""
     return figure in GOALS and not GOALS[figure][1](found)
 
 
 def goal(figure: str, found: float) -> str:
-    """What was wanted of a figure, and whether that was missed; nothing if there is no goal."""
+    """Returns the goal of a figure and whether it was missed, or "" if there is no goal."""
     return (GOALS[figure][0] if figure in GOALS else "") + (": **missed**" if missed(figure, found) else "")
 
 
 def _about(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-    return f"on {record['date']}: {record['machine']}; {versions}."
+    return f"Measured on {record['date']}: {record['machine']}; {versions}."
 
 
 def page(record: dict[str, Any]) -> str:
-    lines = ["# Benchmarks", "", f"By `make bench` {_about(record)}"]
+    """Returns the content of docs/benchmarks.md."""
+    lines = ["# Benchmarks", "", f"Written by `make bench`. {_about(record)}"]
     lines += [
-        "Medians of rounds; where ours is compared with something, the two take turns. "
-        "What is named `…_vs_…` is theirs by ours: above 1 we are faster."
+        "All figures are medians of rounds, unless their benchmark says otherwise. Where ours is compared with something else, the two "
+        "take turns. A figure `…_vs_…` is the time of the other one divided by ours: above 1, ours is faster."
     ]
     for name, heading in PARTS.items():
         if name not in record["parts"]:
@@ -128,7 +132,7 @@ def page(record: dict[str, Any]) -> str:
         lines += ["", f"## {heading}", ""]
         if any(part[key] != record[key] for key in ("date", "machine", "versions")):
             lines += [_about(part), ""]
-        lines += ["```", *part["lines"], "```", "", "| figure | found | goal |", "|---|---|---|"]
+        lines += ["```", *part["lines"], "```", "", "| figure | measured | goal |", "|---|---|---|"]
         lines += [f"| `{figure}` | {value:.3f} | {goal(figure, value)} |" for figure, value in part["ratios"].items()]
         for why in dict.fromkeys(WHY[figure] for figure, value in part["ratios"].items() if figure in WHY and missed(figure, value)):
             lines += ["", why]

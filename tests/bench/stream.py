@@ -1,9 +1,9 @@
-"""What a corpus of a hundred million documents asks of the stream, of which it knows the lengths only.
+"""Measures the stream on a corpus of a hundred million documents, of which it needs only the lengths.
 
     python tests/bench/stream.py [--documents 100000000]
 
-40 languages, sizes falling as 1/rank, log-normal lengths, 4,096-token rows, a mixture with a ramp. Prints seconds to begin, to reach row
-10 billion, to plan a block, and how much memory that takes.
+The corpus has 40 languages with sizes that fall as 1/rank, and log-normal lengths. Rows have 4,096 tokens, and the mixture has a ramp.
+Prints the seconds to begin, to reach row 10 billion and to plan a block, and the memory that this takes.
 """
 
 import resource
@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 from figures import arguments, timed, write
 
-from varietas.data.mixture import Mixture, Phase
-from varietas.data.stream import BLOCK_ROWS, Stream
-from varietas.launch.cli import count
+from varietas.data.stream.mixture import Mixture, Phase
+from varietas.data.stream.stream import BLOCK_ROWS, Stream
+from varietas.launch.flags import positive_int
 
 SEQ_LEN, BLOCKS = 4096, 20
 
 
 @dataclass
 class Lengths:
-    """A corpus that cannot be read: files of lengths, memory-mapped as a real one's are."""
+    """A corpus without texts: files of lengths, memory-mapped like those of a real corpus."""
 
     folder: Path
     pad_id: int = 0
@@ -33,7 +33,7 @@ class Lengths:
 
     def __post_init__(self) -> None:
         self._of = {file.stem: np.memmap(file, "<u4", "r") for file in sorted(self.folder.iterdir())}
-        self._tokens = {code: int(lengths.sum(dtype=np.int64)) for code, lengths in self._of.items()}  # a real one's manifest has them
+        self._tokens = {code: int(lengths.sum(dtype=np.int64)) for code, lengths in self._of.items()}  # a real manifest has them
         self.languages = tuple(self._of)
 
     def tokens(self, code: str) -> int:
@@ -45,7 +45,7 @@ class Lengths:
 
 def main() -> None:
     parser = arguments(__doc__, rounds=1)
-    parser.add_argument("--documents", type=count, default=100_000_000, help="1,000 a language at the least")
+    parser.add_argument("--documents", type=positive_int, default=100_000_000, help="documents in all, but at least 1,000 of each language")
     args = parser.parse_args()
     n_documents = args.documents
     shares = 1 / np.arange(1, 41)
@@ -57,7 +57,7 @@ def main() -> None:
         corpus = Lengths(Path(folder))
         tokens = sum(map(corpus.tokens, corpus.languages))
         found = sum(len(corpus.lengths(code)) for code in corpus.languages)
-        lines = [f"{found:,} documents, {tokens:,} tokens; before: {_memory()}"]
+        lines = [f"{found:,} documents, {tokens:,} tokens; peak memory before: {_memory()}"]
         phase = Phase("late", tokens // 2, tokens // 10, Mixture(alpha=1.0))
         seconds: list[tuple[float, float, float]] = []
         for _ in range(args.rounds):
@@ -72,14 +72,15 @@ def main() -> None:
             seconds.append((first, far, (time.perf_counter() - begun) / BLOCKS))
     first, far, block = map(statistics.median, zip(*seconds, strict=True))
     lines += [
-        f"first rows after {first:.2f} s, row 10,000,000,000 after {far:.2f} s; after: {_memory()}",
-        f"a block of {BLOCK_ROWS * SEQ_LEN:,} tokens in {block:.3f} s: {BLOCK_ROWS * SEQ_LEN / block / 1e6:,.0f} M tokens/s planned",
+        f"first rows after {first:.2f} s, row 10,000,000,000 after {far:.2f} s; peak memory after: {_memory()}",
+        f"a block of {BLOCK_ROWS * SEQ_LEN:,} tokens is planned in {block:.3f} s: {BLOCK_ROWS * SEQ_LEN / block / 1e6:,.0f} M tokens/s",
     ]
     write(args.json, {"stream_first_rows_seconds": first, "plan_block_seconds": block}, lines)
 
 
 def _memory() -> str:
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB at most"
+    """Returns the peak memory of this process so far."""
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB"
 
 
 if __name__ == "__main__":

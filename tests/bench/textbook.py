@@ -1,4 +1,4 @@
-"""A decoder's training step in plain jax, as one would write it first: layers scanned, all scores at once, optax's AdamW."""
+"""A decoder's training step in plain jax, as one would first write it: scanned layers, all attention scores at once, optax's AdamW."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 
 def training(config: ConfigDict) -> tuple[Any, Callable[[Any, jax.Array], tuple[Any, jax.Array]], jax.Array]:
-    """State, jitted step, and a batch of random tokens (B, L)."""
+    """Returns the state, the jitted step, and a batch of random tokens (B, L)."""
     m, o = config.model, config.optim
     D, F, N, K, V, R = m.d_model, m.d_ff, m.n_heads, m.n_kv_heads, m.vocab_size, m.n_layers
     H, L = m.d_head or D // N, config.data.seq_len
@@ -62,5 +62,5 @@ def training(config: ConfigDict) -> tuple[Any, Callable[[Any, jax.Array], tuple[
 
 
 def frequencies(theta: float, H: int) -> jax.Array:
-    """Of the rotary positions, (H / 2,)."""
+    """Returns the frequencies of rotary positions, (H / 2,)."""
     return theta ** (-jnp.arange(H // 2) / (H // 2))

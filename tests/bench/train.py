@@ -1,5 +1,5 @@
-"""Training steps of the same model, by turns: the whole of `varietas train`, its compiled step alone, plain jax, transformers with torch
-eager and torch.compile.
+"""Measures training steps of the same model, in turn: the whole of `varietas train`, its compiled step alone, plain jax, and transformers
+with eager torch and with torch.compile.
 
     python tests/bench/train.py [--rounds 5] [--steps 20] [--config.model.d_model=384 …]
 """
@@ -10,14 +10,14 @@ import sys
 from contenders import CONTENDERS, start
 from figures import arguments, shared_config, write
 
-from varietas.launch.cli import count
+from varietas.launch.flags import positive_int
 
 
 def measure(rounds: int, steps: int, fields: list[str], names: list[str]) -> tuple[dict[str, float], list[str]]:
-    """Median seconds of a step of each contender, and lines that tell them."""
+    """Returns the median seconds of a step of each contender, and lines that report them."""
     config, needed = shared_config(fields), 4 + rounds * (steps + 2)
     if config.train.steps < needed:
-        sys.exit(f"train.steps={config.train.steps} end before all is timed; leave it, or set train.steps={needed} or more")
+        sys.exit(f"train.steps={config.train.steps} ends before all is timed; leave it as it is, or set train.steps={needed} or more")
     contenders = {name: start(name, config) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
@@ -28,7 +28,7 @@ def measure(rounds: int, steps: int, fields: list[str], names: list[str]) -> tup
     medians = {name: statistics.median(found) for name, found in seconds.items()}
     tokens = config.train.batch_size * config.data.seq_len
     lines = [
-        f"{name:14} {1e3 * median:8.1f} ms a step (fastest {1e3 * min(seconds[name]):.1f}) {tokens / median:10,.0f} tokens/s, "
+        f"{name:14} {1e3 * median:8.1f} ms per step (fastest {1e3 * min(seconds[name]):.1f}) {tokens / median:10,.0f} tokens/s, "
         f"ready after {contenders[name].ready_seconds:.0f} s"
         for name, median in medians.items()
     ]
@@ -37,7 +37,7 @@ def measure(rounds: int, steps: int, fields: list[str], names: list[str]) -> tup
 
 def main() -> None:
     parser = arguments(__doc__, rounds=5)
-    parser.add_argument("--steps", type=count, default=20, help="of each turn")
+    parser.add_argument("--steps", type=positive_int, default=20, help="steps of each turn")
     parser.add_argument("--only", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
     args, fields = parser.parse_known_args()
     medians, lines = measure(args.rounds, args.steps, fields, args.only)
