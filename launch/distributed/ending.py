@@ -145,6 +145,8 @@ def _told() -> dict[str, Any] | None:
     """Returns the failure that was told; {} at the orderly end, None if there is none or the service does not answer."""
     from varietas.train.processes import beside, service
 
+    if not _watched:
+        return None  # jax aborts if it is asked before it has connected
     with contextlib.suppress(Exception):
         return json.loads(beside(lambda: service().key_value_try_get(KEY), LONGEST))
     return None

@@ -41,9 +41,9 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-# In process 0, does something when jax is about to connect the processes.
+# In process 0, does something when jax is about to connect the processes; process 1 waits for that after some time.
 CONNECTS = """
-import jax, os, signal, sys
+import jax, os, signal, sys, time
 from varietas.launch.cli import main
 
 usual = jax.distributed.initialize
@@ -94,7 +94,10 @@ def test_a_process_0_that_is_stopped_is_named_and_ends_when_it_goes_on(tmp_path:
 
 @pytest.mark.parametrize(
     ("does", "statuses", "says"),
-    [("signal.raise_signal(signal.SIGINT)", [130, 130], "ends, because process 0 on"), ("os._exit(7)", [7, 3], "process 0 at .* has died")],
+    [
+        ("signal.raise_signal(signal.SIGINT)", [130, 130], "ends, because process 0 on"),
+        ("time.sleep(3); os._exit(7)", [7, 3], "process 0 at .* has died"),
+    ],
 )
 def test_a_process_that_ends_while_jax_connects_ends_all(
     tmp_path: Path, corpus_folder: Path, does: str, statuses: list[int], says: str
