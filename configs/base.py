@@ -85,7 +85,7 @@ def get_config() -> ConfigDict:
     c.model.qk_norm = False  # whether RMSNorm is applied to the queries and keys of each head
     c.model.qkv_bias = False  # whether queries, keys and values have a bias
     # Feed-forward part: swiglu (gated), xielu (without a gate, with a learned activation), experts (a mixture of gated experts, of which
-    # each token goes through a few). Only `experts` reads the fields below.
+    # each token goes through a few). Only `experts` reads the fields from n_experts to router_scale.
     c.model.feed_forward = "swiglu"
     c.model.n_experts = 8  # E, number of experts of a layer, of which a router chooses
     c.model.n_experts_per_token = 2  # how many of them a token goes through
@@ -132,6 +132,11 @@ def get_config() -> ConfigDict:
     c.optim.balance_loss = 1e-3
     c.optim.router_z_loss = 0.0  # weight in the loss of log(Z)² of the router, the mean over tokens and layers (Zoph et al., 2022); 0: none
     c.optim.router_bias_rate = 1e-3  # how much the bias of an expert rises or falls in a step, with model.router_bias
+
+    # Direct preference optimisation (Rafailov et al., 2023): of two conversations, the model learns to prefer the chosen one, from a corpus
+    # of `varietas prepare --preferences`. 0.1 is usual; with a lower value the model may go farther from what it was before. That is the
+    # model without its adapters, so model.lora_rank has to be set; z_loss is not used. 0: the model learns to predict the next token.
+    c.optim.dpo_beta = 0.0
 
     # Number of devices along each axis. -1: the devices that are left, for fsdp before data and data before tensor.
     c.mesh = ConfigDict()

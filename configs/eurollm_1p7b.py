@@ -1,11 +1,10 @@
 """EuroLLM 1.7B as published by the EuroLLM project: a Llama with 24 layers and a vocabulary of 128,000.
 
-    varietas train --config eurollm_1p7b --run runs/eurollm_1p7b --config.data.corpus=corpora/euro
+    varietas submit --config eurollm_1p7b --machine mn5 --nodes 16 --run runs/eurollm_1p7b --config.data.corpus=corpora/euro
 
 It is meant for MareNostrum 5, 16 nodes with 4 H100 each. 4 T tokens are 1.0 M steps, which take about 18 days at 40 % of peak (by formula:
-9.6 GFLOP per token). Several nodes need the launcher for Slurm, which does not exist yet: so far a run is one process.
-We have not run it at this scale. The shape is checked against the published one, the speed is an estimate, and docs/scale.md lists the
-memory and the communication of its compiled step.
+9.6 GFLOP per token). We have not run it at this scale. The shape is checked against the published one, the speed is an estimate, and
+docs/scale.md lists the memory and the communication of its compiled step.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,10 @@
 """EuroLLM 9B as published by the EuroLLM project: a Llama with 42 layers and a vocabulary of 128,000.
 
-    varietas train --config eurollm_9b --run runs/eurollm_9b --config.data.corpus=corpora/euro
+    varietas submit --config eurollm_9b --machine mn5 --nodes 100 --run runs/eurollm_9b --config.data.corpus=corpora/euro
 
 It is meant for MareNostrum 5, 100 nodes with 4 H100 each. 4 T tokens are 305 k steps, which take about 16 days at 40 % of peak (by
-formula: 56.0 GFLOP per token). Several nodes need the launcher for Slurm, which does not exist yet: so far a run is one process.
-We have not run it at this scale. The shape is checked against the published one, and the speed is an estimate.
+formula: 56.0 GFLOP per token). We have not run it at this scale. The shape is checked against the published one, and the speed is an
+estimate.
 """
 
 from ml_collections import ConfigDict

@@ -39,8 +39,8 @@ NOT_NEGATIVE = (
     "seed", "data.workers", "model.vocab_size", "model.d_head", "model.kv_rank", "model.q_rank", "model.n_shared_experts",
     "model.n_dense_layers", "model.sliding_window", "model.rope_original_max_seq_len", "model.rope_low_freq_factor",
     "model.rope_attention_factor", "model.lora_rank", "optim.warmup_steps", "optim.weight_decay", "optim.z_loss", "optim.balance_loss",
-    "optim.router_z_loss", "optim.router_bias_rate", "checkpoint.every", "eval.every", "clean.min_chars", "train.stuck_after",
-    "train.check_every",
+    "optim.router_z_loss", "optim.router_bias_rate", "optim.dpo_beta", "checkpoint.every", "eval.every", "clean.min_chars",
+    "train.stuck_after", "train.check_every",
 )  # fmt: skip
 FRACTIONS = ("data.mixture.alpha", "optim.decay_fraction", "optim.final_lr_fraction", "optim.beta1", "optim.beta2")
 
@@ -51,18 +51,33 @@ def check(config: ConfigDict) -> None:
     Raises:
         ValueError: If a field is missing or unknown, has the wrong type or value, or does not fit another field.
     """
-    _check_names_and_types(config)
-    _check_ranges(config)
+    check_fields(config)
     _check_shapes(config)
     _check_rope(config)
     if config.model.kv_rank:
         _check_latent_attention(config)
     if config.model.feed_forward == "experts":
         _check_experts(config)
+    if config.train.on_spike == "rollback" or config.train.on_not_finite == "rollback":
+        _check_rollback(config)
     if config.model.lora_rank:
         _check_adapters(config)
+    elif config.optim.dpo_beta:
+        raise ValueError(
+            f"optim.dpo_beta={config.optim.dpo_beta} measures the model against itself without adapters; set model.lora_rank, such as 64"
+        )
     check_mesh(config, config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
     from_config(config.data.mixture.to_dict())
+
+
+def check_fields(config: ConfigDict) -> None:
+    """Checks each field by itself. With `train.init_from`, only what that names says how they fit together.
+
+    Raises:
+        ValueError: If a field is missing or unknown, or has the wrong type or value.
+    """
+    _check_names_and_types(config)
+    _check_ranges(config)
 
 
 def _check_names_and_types(config: ConfigDict) -> None:
@@ -134,6 +149,11 @@ def _check_rope(config: ConfigDict) -> None:
     m = config.model
     if m.rope_attention_factor and m.rope_scaling != "yarn":
         raise ValueError(f"model.rope_attention_factor={m.rope_attention_factor} belongs to model.rope_scaling=yarn; leave it at 0")
+    if m.rope_score_factor != 1 and not (m.kv_rank and m.rope_scaling == "yarn" and m.rope_factor > 1):
+        raise ValueError(
+            f"model.rope_score_factor={m.rope_score_factor} belongs to latent attention (model.kv_rank) with model.rope_scaling=yarn and "
+            "model.rope_factor above 1; leave it at 1"
+        )
     if m.rope_scaling == "none":
         return
     if m.rope_factor < 1:
@@ -154,6 +174,14 @@ def _check_latent_attention(config: ConfigDict) -> None:
             )
     if m.d_rope % 2:
         raise ValueError(f"model.d_rope={m.d_rope} must be even, since rotary positions turn pairs; set model.d_rope={m.d_rope + 1}")
+
+
+def _check_rollback(config: ConfigDict) -> None:
+    if not config.checkpoint.every:
+        field = "on_spike" if config.train.on_spike == "rollback" else "on_not_finite"
+        raise ValueError(
+            f"train.{field}=rollback goes back to a regular checkpoint, and checkpoint.every=0 makes none; set checkpoint.every"
+        )
 
 
 def _check_adapters(config: ConfigDict) -> None:

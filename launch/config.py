@@ -52,7 +52,7 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
         ValueError: If there is no such config, its file fails, it does not take ARG, a field does not exist (the nearest one is named), or
             a value has the wrong type.
     """
-    file, arg = _split(name)
+    file, arg = split_name(name)
     if file in (*config_names(), "base"):
         module = import_module(f"varietas.configs.{file}")
     elif file.endswith(".py") and os.path.isfile(file):
@@ -89,10 +89,10 @@ def nearest_field(word: str, known: Sequence[str]) -> str:
 
 def stem_of(name: str) -> str:
     """Returns what a config is called without folder, extension and argument, which is the default name of its runs."""
-    return Path(_split(name)[0]).stem
+    return Path(split_name(name)[0]).stem
 
 
-def _split(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
     """Splits NAME:ARG or PATH:ARG at the last colon that has an existing file before it; if there is none, at the first colon."""
     if os.path.isfile(name):
         return name, ""

@@ -8,18 +8,25 @@ from pathlib import Path
 from rich.console import Console
 
 from varietas.data.text.documents import Document, Reject
-from varietas.data.text.fields import USUAL, Reading, parse_fields
+from varietas.data.text.fields import USUAL, Kind, Reading, parse_fields
 from varietas.launch.flags import refuse_unused
 
 Records = Callable[[], Iterator[Document | Reject]]
+KINDS: tuple[Kind, ...] = ("chat", "preferences")  # kinds of records that have a flag
 
 
 def reading_of(args: argparse.Namespace) -> Reading:
-    """Returns how records are read, from --lang, --fields and --chat. Raises ValueError if --fields cannot be understood."""
-    fields, chat = parse_fields(args.fields), getattr(args, "chat", False)
-    if chat and fields.text:
-        raise ValueError("--fields text=… says where a text is, but --chat reads conversations from `messages`; leave one of them out")
-    return Reading(args.lang, fields, chat)
+    """Returns how records are read, from --lang, --fields, --chat and --preferences.
+
+    Raises:
+        ValueError: If --fields cannot be understood, or the flags do not go together.
+    """
+    fields, flags = parse_fields(args.fields), [kind for kind in KINDS if getattr(args, kind, False)]
+    if len(flags) > 1:
+        raise ValueError("--chat reads conversations and --preferences pairs of them; leave one of them out")
+    if flags and fields.text:
+        raise ValueError(f"--fields text=… says where a text is, but --{flags[0]} reads messages; leave one of them out")
+    return Reading(args.lang, fields, flags[0] if flags else "text")
 
 
 def records_of(flag: str, patterns: list[str], reading: Reading) -> Records:
@@ -29,10 +36,16 @@ def records_of(flag: str, patterns: list[str], reading: Reading) -> Records:
 
         return training_documents
     if len(patterns) == 1 and (Path(patterns[0]) / "manifest.json").exists():
-        from varietas.data.corpus.corpus import decoded
+        from varietas.data.corpus.corpus import Corpus, decoded
 
         if reading != USUAL:
-            raise ValueError(f"{flag} {patterns[0]} is a prepared corpus, for which --lang and --fields mean nothing; leave them out")
+            raise ValueError(
+                f"{flag} {patterns[0]} is a prepared corpus: --lang, --fields, --chat and --preferences mean nothing; leave them out"
+            )
+        if Corpus(patterns[0]).is_chat and flag != "--input":
+            raise ValueError(
+                f"{flag} {patterns[0]} is a corpus of conversations, whose turns are not kept apart; name the files, with --chat"
+            )
         return partial(decoded, Path(patterns[0]))
     from varietas.data.formats.read import expand, read
 

@@ -15,7 +15,7 @@ from varietas.data.prepare.default import default_corpus
 from varietas.data.stream.mixture import from_config
 from varietas.data.stream.stream import Stream
 from varietas.launch import backend
-from varietas.launch.check import check
+from varietas.launch.check import check, check_fields
 from varietas.launch.config import load_config, stem_of
 from varietas.launch.mesh import check_processes, resolve_mesh, suitable
 from varietas.launch.mesh import cpu_devices as devices_for
@@ -53,7 +53,7 @@ def config_of(config: str | ConfigDict, overrides: Mapping[str, Any] | Sequence[
                 f"overrides of a ConfigDict are a dict of its fields, as in {{'train.steps': 5}}; {' '.join(str(error).split())}"
             ) from None
         loaded = loaded.copy_and_resolve_references()
-    check(loaded)
+    (check_fields if loaded.train.init_from else check)(loaded)  # `resolved` checks the rest when it knows the shape of the model
     return loaded, name
 
 
@@ -91,6 +91,19 @@ def corpus_of(config: ConfigDict) -> Corpus | Sources:
             f"or set model.vocab_size={pieces} or more"
         )
     return corpus
+
+
+def check_objective(config: ConfigDict, corpus: Corpus | Sources) -> None:
+    """Raises ValueError if the corpus holds preferences and the config wants none, or the other way round."""
+    beta = config.optim.dpo_beta
+    for source in sources_of(corpus).values():
+        if source.has_preferences and not beta:
+            raise ValueError(f"data.corpus {source.path} holds preferences; set optim.dpo_beta, such as 0.1")
+        if beta and not source.has_preferences:
+            raise ValueError(
+                f"optim.dpo_beta={beta} needs preferences, but data.corpus {source.path} holds none; prepare some with "
+                "`varietas prepare --preferences`, or set optim.dpo_beta=0"
+            )
 
 
 def check_place(run: Path) -> None:

@@ -179,7 +179,7 @@ class Run:
             run_folder.check_data(self.folder, stream.corpus)
         from varietas.train.inference.score import baselines, evaluation_text, keep, score
 
-        text = evaluation_text(documents, stream.corpus.languages if stream else ())
+        text = evaluation_text(documents, stream.corpus.languages if stream else languages_of(self.folder))
         network, step = self._network()
         base = baselines(self._experiment, stream, self.folder, network.mesh, text, self._build)
         rows = score(network, base, self._experiment)

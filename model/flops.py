@@ -78,13 +78,13 @@ def forward_flops_per_token(cfg: ModelConfig, seq_len: int) -> float:
     return 2 * (matrices + attention)
 
 
-def train_flops_per_token(cfg: ModelConfig, seq_len: int) -> float:
+def train_flops_per_token(cfg: ModelConfig, seq_len: int, reference: bool = False) -> float:
     """Returns the floating-point operations of the forward and backward pass for each token.
 
     That is three times the forward pass (Kaplan et al., 2020, appendix B), or twice if only adapters are trained, which are not counted
-    themselves. Recomputation is not counted.
+    themselves. A reference adds its own forward pass. Recomputation is not counted.
     """
-    return (2 if cfg.lora_rank else 3) * forward_flops_per_token(cfg, seq_len)
+    return ((2 if cfg.lora_rank else 3) + reference) * forward_flops_per_token(cfg, seq_len)
 
 
 def newton_schulz_flops(matrix: Matrix) -> int:

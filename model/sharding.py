@@ -1,4 +1,4 @@
-"""The sharding of every array, as one table from dimension letters to mesh axes. PartitionSpecs are written nowhere else.
+"""The sharding of every array, as one table from dimension letters to mesh axes. No model writes a PartitionSpec of its own.
 
 The letters at the end of a parameter's name are its dimensions (`query_DNH`), so its sharding follows from its name. A layer that a user
 adds is sharded without further code. All parameters under one of STACKS have the layer dimension R in front.

@@ -26,6 +26,7 @@ class OptimConfig:
     balance_loss: float = 1e-3
     router_z_loss: float = 0.0
     router_bias_rate: float = 1e-3
+    dpo_beta: float = 0.0
 
 
 @dataclass(frozen=True)

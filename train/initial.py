@@ -8,13 +8,12 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 
 from varietas.model.decoder import random_key
 from varietas.model.formats.weights import read
 from varietas.model.lora import fresh_adapters, trained
 from varietas.train.inference.network import of_checkpoint
-from varietas.train.optimizer import make_optimizer
+from varietas.train.optimizer import make_optimizer, with_schedule_at
 from varietas.train.processes import is_first
 from varietas.train.program import Program
 from varietas.train.release.incoming import FOLDER, keep_files, read_release
@@ -57,7 +56,7 @@ def initial_state(program: Program, run: Path) -> State:
     if is_first():
         write_origin(run, Origin(CONTINUED, [name]))
         keep_files(files, run)
-    return State(jax.device_put(np.int32(0), abstract.step.sharding), params, _with_new_schedule(optimizer))
+    return State(jax.device_put(np.int32(0), abstract.step.sharding), params, with_schedule_at(optimizer, 0))
 
 
 def _with_optimizer(checkpoint: Checkpoint, abstract: State) -> tuple[Any, Any]:
@@ -67,16 +66,3 @@ def _with_optimizer(checkpoint: Checkpoint, abstract: State) -> tuple[Any, Any]:
     finally:
         checkpoints.close()
     return restored.params, restored.optimizer
-
-
-def _with_new_schedule(optimizer: Any) -> Any:
-    """Returns the state of an optimiser whose learning rate begins its schedule anew. The moments and their counts stay."""
-    return jax.tree.map(_begun_anew, optimizer, is_leaf=_is_schedule)
-
-
-def _begun_anew(part: Any) -> Any:
-    return part._replace(count=jax.device_put(np.int32(0), part.count.sharding)) if _is_schedule(part) else part
-
-
-def _is_schedule(part: Any) -> bool:
-    return isinstance(part, optax.ScaleByScheduleState)

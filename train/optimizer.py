@@ -6,15 +6,18 @@ update is multiplied by 0.2 √max(rows, columns), so its root mean square is th
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 
 from varietas.model.sharding import STACKS, dims_of, matrices, on_whole_matrices, sides
 from varietas.train.experiment import OptimConfig
+
+T = TypeVar("T")  # a tree
 
 MOMENTUM = 0.95  # of Muon (Jordan et al., 2024)
 LIKE_ADAMW = 0.2  # root mean square of AdamW's updates, as Liu et al. (2025) found it
@@ -89,6 +92,19 @@ def make_optimizer(cfg: OptimConfig, steps: int) -> optax.GradientTransformation
         optax.scale_by_learning_rate(lambda step: cfg.muon_lr_ratio * rate(step)),
     )
     return optax.chain(clip, optax.partition({"adamw": adamw, "muon": muon}, _optimizer_of))
+
+
+def with_schedule_at(state: T, step: int) -> T:
+    """Returns the state of an optimiser whose learning rate is that of this step. The moments and their counts stay."""
+
+    def at_step(part: Any) -> object:
+        return part._replace(count=jax.device_put(np.int32(step), part.count.sharding)) if _is_schedule(part) else part
+
+    return cast(T, jax.tree.map(at_step, state, is_leaf=_is_schedule))
+
+
+def _is_schedule(part: Any) -> bool:
+    return isinstance(part, optax.ScaleByScheduleState)
 
 
 def _optimizer_of(params: Any) -> Any:

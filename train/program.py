@@ -75,7 +75,7 @@ def compile_program(
         "mesh": dict(mesh.shape),
         "parameters": sum(x.size for x in jax.tree.leaves(abstract.params)),
         "vocab_size": exp.model.vocab_size,
-        "flops_per_token": train_flops_per_token(exp.model, exp.seq_len),
+        "flops_per_token": train_flops_per_token(exp.model, exp.seq_len, exp.optim.dpo_beta > 0),
     }
     if exp.model.lora_rank:
         record["trained_parameters"] = sum(x.size for x in jax.tree.leaves(trained(abstract.params)))

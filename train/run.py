@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -83,7 +84,7 @@ def train_run(
     if is_first():
         check_free(folder)
     _check_same(config, stream)
-    if stream.corpus.chat_template:
+    if stream.corpus.chat_template and not done:
         console.print(_learned(stream, exp), highlight=False, soft_wrap=True)
     attempt.measure(connected_mesh(exp))
     with interruptible() as interrupts:
@@ -120,20 +121,24 @@ def train_run(
 
 
 def _learned(stream: Stream, exp: Experiment) -> str:
-    """Says how much of the conversations is learned. Raises ValueError if nothing is."""
+    """Says how much of the conversations in the first rows is learned. Raises ValueError if nothing is."""
     n = min(exp.steps * exp.batch_size, LOOKED_AT)
-    rows = stream.rows(0, n)
-    share = (rows["languages"] >= 0)[rows["segments"] > 0].mean()
-    if not share:
+    here = copy(stream)
+    here.skip_damaged = True  # what is damaged is told when its step comes
+    rows, pairs = here.rows(0, n), exp.optim.dpo_beta > 0
+    learned, real = (rows["languages"] >= 0) & (rows["segments"] > 0), rows["segments"] > 0
+    if not learned.any():
+        why = "no pair of conversations fits into" if pairs else "the assistant's turns begin after more than"
         raise ValueError(
-            f"data.corpus {exp.corpus}: nothing in the first {n:,} rows is learned, since the assistant's turns begin after more than "
-            f"data.seq_len={exp.seq_len} tokens; set a higher data.seq_len"
+            f"data.corpus {exp.corpus}: nothing in the first {n:,} rows is learned, since {why} data.seq_len={exp.seq_len} tokens; set a "
+            "higher data.seq_len"
         )
-    chats = [source for source in sources_of(stream.corpus).values() if source.is_chat]
-    lengths = [source.lengths(code) for source in chats for code in source.languages]
-    longer, total = sum(int((each > exp.seq_len).sum()) for each in lengths), sum(map(len, lengths))
-    cut = f"; {longer:,} of {total:,} are longer than data.seq_len={exp.seq_len}, and their ends are not learned" if longer else ""
-    return f"conversations: {share:.0%} of the tokens are learned{cut}"
+    chats = {name: source for name, source in sources_of(stream.corpus).items() if source.is_chat}
+    begun = [piece for piece in stream.documents(0, n) if piece.begin == 0 and piece.source in chats]
+    cut = sum(piece.size < chats[piece.source].lengths(piece.language)[piece.document] for piece in begun) / max(1, len(begun))
+    what, lost = ("preferences", "they") if pairs else ("conversations", "their ends")
+    of_these = f"; {cut:.0%} of them do not fit into their row of data.seq_len={exp.seq_len} tokens, and {lost} are not learned"
+    return f"{what}: {learned.sum() / real.sum():.0%} of the tokens are learned{of_these if cut else ''}"
 
 
 def _check_same(config: Mapping[str, Any], stream: Stream) -> None:

@@ -17,12 +17,13 @@ from jax.sharding import Mesh
 
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Build, Decoder, Params, bind, graph_and_shapes, init_params
-from varietas.model.lora import applied, trained, with_trained
+from varietas.model.lora import applied, trained, with_trained, without_adapters
 from varietas.model.loss import cross_entropy
 from varietas.model.moe.routing import loads_by_language, pop_routed, with_balanced_bias
+from varietas.model.preference import are_there, pairs
 from varietas.model.sharding import batch_sharding, param_shardings, replicated
 from varietas.train.experiment import OptimConfig
-from varietas.train.optimizer import learning_rate, make_optimizer
+from varietas.train.optimizer import learning_rate, make_optimizer, with_schedule_at
 
 BATCH_FIELDS = ("tokens", "segments", "positions", "languages")  # as `Stream.rows` returns them
 # These options overlap communication with products (docs/scale.md shows how much). GPU: by default XLA combines the gradients of a layer
@@ -90,6 +91,9 @@ def make_step(model: ModelConfig, optim: OptimConfig, steps: int, n_languages: i
     arrays (n_languages,) with the sum `nll` and the numbers `targets` and `tokens` of each language. The sums come from the same forward
     pass as the loss. A mixture of experts has `loads` too, (R, n_languages, E): the tokens of each expert.
 
+    With `optim.dpo_beta`, a pair of conversations stands for a target, and its loss for the negative log-likelihood. There are `wins` and
+    `margin` then, (n_languages,): the pairs whose margin is above 0, and the sum of the margins.
+
     Args:
         model: The shape of the model.
         optim: The config of the optimiser.
@@ -101,22 +105,43 @@ def make_step(model: ModelConfig, optim: OptimConfig, steps: int, n_languages: i
     graph, _ = graph_and_shapes(model, build)
     optimizer, rate = make_optimizer(optim, steps), learning_rate(optim, steps)
 
+    def nats(hidden: jax.Array, head: jax.Array, batch: Batch) -> jax.Array:
+        """Returns the nll of each target, which has no gradient."""
+        targets, mask, _ = next_tokens(batch)
+        hidden, head = jax.lax.stop_gradient((hidden, head))
+        return cross_entropy(hidden, head, targets, jnp.zeros_like(mask), 0.0, model.loss_chunk)[1]
+
+    def preferred(hidden: jax.Array, head: jax.Array, params: Params, batch: Batch, total: jax.Array) -> tuple[jax.Array, Metrics]:
+        targets, mask, languages = next_tokens(batch)
+        reference = bind(graph, without_adapters(params))
+        of_reference = nats(reference(batch["tokens"], batch["segments"], batch["positions"]), reference.head_DV, batch)
+        found = pairs(nats(hidden, head, batch), of_reference, mask, batch["segments"], languages, optim.dpo_beta)
+        # The sum that this returns is not the loss of the pairs, but has its gradient.
+        loss, _ = cross_entropy(hidden, head, targets, found.weights_BL / total, 0.0, model.loss_chunk)
+        of_pair = jax.nn.one_hot(found.languages_BP, n_languages, dtype=jnp.float32)
+        wins = (found.margin_BP > 0).astype(jnp.float32)
+        sums = {"nll": found.loss_BP, "targets": found.there_BP, "wins": wins, "margin": found.margin_BP}
+        return loss, {name: _by_language(x_BP, of_pair) for name, x_BP in sums.items()}
+
+    def count(mask: jax.Array, segments: jax.Array) -> jax.Array:
+        return (are_there(mask, segments) if optim.dpo_beta else mask).sum()
+
     def objective(params: Params, batch: Batch, total: jax.Array) -> tuple[jax.Array, Metrics]:
         decoder = bind(graph, applied(params, model))
         targets, mask, languages = next_tokens(batch)
         hidden = decoder(batch["tokens"], batch["segments"], batch["positions"])
-        loss, nll = cross_entropy(hidden, decoder.head_DV, targets, mask / total, optim.z_loss, model.loss_chunk)
-        of_target = jax.nn.one_hot(languages, n_languages, dtype=jnp.float32)
+        if optim.dpo_beta:
+            loss, sums = preferred(hidden, decoder.head_DV, params, batch, total)
+        else:
+            loss, nll = cross_entropy(hidden, decoder.head_DV, targets, mask / total, optim.z_loss, model.loss_chunk)
+            of_target = jax.nn.one_hot(languages, n_languages, dtype=jnp.float32)
+            sums = {"nll": _by_language(nll * mask, of_target), "targets": _by_language(mask, of_target)}
         of_token = jax.nn.one_hot(jnp.maximum(batch["languages"], ~batch["languages"]), n_languages, dtype=jnp.float32)
         real = (batch["segments"] > 0).astype(jnp.float32)
-        sums = {
-            "nll": _by_language(nll * mask, of_target),
-            "targets": _by_language(mask, of_target),
-            "tokens": _by_language(real, of_token),
-        }
+        sums["tokens"] = _by_language(real, of_token)
         if routing := pop_routed(decoder):
             of_router = optim.balance_loss * routing["balance"].mean() + optim.router_z_loss * routing["z"].mean()
-            loss += of_router * mask.sum() / total
+            loss += of_router * sums["targets"].sum() / total
             sums["loads"] = loads_by_language(routing["experts_BLA"], of_token * real[..., None], model.n_experts)
         return loss, sums
 
@@ -126,7 +151,7 @@ def make_step(model: ModelConfig, optim: OptimConfig, steps: int, n_languages: i
     gradient = jax.grad(of_trained, has_aux=True)
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        total, learned = jnp.maximum(next_tokens(batch)[1].sum(), 1.0), trained(state.params)
+        total, learned = jnp.maximum(count(next_tokens(batch)[1], batch["segments"]), 1.0), trained(state.params)
         if grad_accum == 1:
             grads, sums = gradient(learned, state.params, batch, total)
         else:
@@ -177,10 +202,8 @@ def guarded(plain: StepFn) -> GuardedStep:
 
 
 def passed_over(state: State, step: int) -> State:
-    """Returns the same parameters and moments as if `step` steps were done, so that the learning rate follows its schedule."""
-    more = step - int(state.step)
-    counts = jax.tree.map(lambda x: x.ndim == 0 and x.dtype == jnp.int32, state)  # of the state and of parts of the optimiser
-    return jax.tree.map(lambda x, is_count: jax.device_put(np.int32(int(x) + more), x.sharding) if is_count else x, state, counts)
+    """Returns the same parameters and moments as if `step` steps were done: the learning rate follows its schedule."""
+    return State(jax.device_put(np.int32(step), state.step.sharding), state.params, with_schedule_at(state.optimizer, step))
 
 
 def abstract_state(model: ModelConfig, optim: OptimConfig, mesh: Mesh, build: Build = Decoder) -> State:

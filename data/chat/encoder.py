@@ -1,12 +1,14 @@
-"""Encodes conversations as data/tokenizer/encode.py does texts, and finds out which of the two a folder asks for."""
+"""Encodes conversations and preferences as data/tokenizer/encode.py does texts, and finds out whether a folder is of these or of texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from varietas.data.chat.marks import mark, marked_type, without_marks
-from varietas.data.chat.template import FILE, Chat, Unusable
+from varietas.data.chat.template import FILE, Chat, Unusable, template_of
 from varietas.data.files import write_atomically
 from varietas.data.text.conversation import Turns
 from varietas.data.text.documents import Document
@@ -53,15 +55,27 @@ class ChatEncoder:
     plain = staticmethod(without_marks)
 
     def __call__(self, documents: Sequence[Document]) -> list[bytes | str]:
-        """Returns the ids of each conversation, as bytes of type `dtype`, or why it cannot be encoded."""
-        return [self._encoded(document.turns) for document in documents]
+        """Returns the ids of each conversation or preference, as bytes of type `dtype`, or why it cannot be encoded."""
+        return [self._encoded(document) for document in documents]
 
-    def _encoded(self, turns: Turns) -> bytes | str:
+    def _encoded(self, document: Document) -> bytes | str:
         try:
-            ids, learned = self._chat.encode(turns)
+            if document.rejected:
+                return self._pair(document.turns, document.rejected)
+            ids, learned = self._chat.encode(document.turns)
         except Unusable as error:
             return str(error)
         return mark(ids.astype(self.dtype), learned).tobytes()
+
+    def _pair(self, chosen: Turns, rejected: Turns) -> bytes:
+        """Returns the ids of two conversations, one after the other. What both begin with is not learned."""
+        (ids, learned), (other, of_other) = self._chat.encode(chosen), self._chat.encode(rejected)
+        same = next((n for n, (one, its) in enumerate(zip(ids, other, strict=False)) if one != its), min(len(ids), len(other)))
+        learned[:same], of_other[:same] = False, False
+        if not (learned.any() and of_other.any()):
+            raise Unusable("chosen and rejected differ in nothing that is learned")
+        pair = [mark(ids.astype(self.dtype), learned), mark(other.astype(self.dtype), of_other, rejected=True)]
+        return np.concatenate(pair).tobytes()
 
 
 Encode = Encoder | ChatEncoder
@@ -78,4 +92,4 @@ def save(model: bytes | ChatModel, folder: Path) -> None:
 def encoder_in(folder: Path) -> Encode:
     """Returns what makes ids in a folder: of conversations if there is a chat template, else of texts."""
     processor, template = load(file_in(folder)), folder / FILE
-    return ChatEncoder(processor, template.read_text("utf-8")) if template.exists() else Encoder(processor)
+    return ChatEncoder(processor, template_of(file_in(folder))) if template.exists() else Encoder(processor)

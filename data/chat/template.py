@@ -1,5 +1,7 @@
 """Conversations to token ids, by the chat template of a tokenizer as transformers has it, and which of these tokens are learned.
 
+Unlike transformers, it does not tell templates the date (`strftime_now`), which would change the tokens from day to day.
+
 A template is a Jinja program that makes one text of the turns. It comes from elsewhere, so it runs in Jinja's sandbox: it reads the turns
 and the names of special tokens, and nothing else. The names of special tokens in that text become these tokens. So a turn that spells such
 a name, which would pass for the end of the turn, is refused.
@@ -36,6 +38,11 @@ class Unusable(ValueError):
     """A template cannot be used, or refuses a conversation."""
 
 
+def own_template(run: Path) -> bytes | None:
+    """Returns the chat template of the conversations that a run has learned, as it is in its folder; None if it has learned none."""
+    return (run / FILE).read_bytes() if (run / FILE).exists() else None
+
+
 def template_in(folder: Path) -> str | None:
     """Returns the chat template of a run, a corpus or a release: that in the folder, or in `release` there; None if it has none.
 
@@ -51,7 +58,7 @@ def template_in(folder: Path) -> str | None:
         file = place / "tokenizer_config.json"
         found = read_json(file, "download it again").get("chat_template") if file.exists() else None
         if isinstance(found, list):  # several by name
-            found = next((entry.get("template") for entry in found if entry.get("name") == "default"), None)
+            found = next((entry.get("template") for entry in found if isinstance(entry, dict) and entry.get("name") == "default"), None)
         if isinstance(found, str):
             return found
     return None
@@ -105,11 +112,7 @@ class Chat:
             content = {**tokenizer_json(processor), "varietas": roles}
             processor = HubTokenizer(json.dumps(content).encode())
         self._hub = processor
-        self._names = {
-            f"{role}_token": processor.id_to_piece(piece)
-            for role in ("bos", "eos", "unk", "pad")
-            if (piece := getattr(processor, f"{role}_id")()) >= 0
-        }
+        self._names = {f"{role}_token": processor.id_to_piece(piece) for role, piece in processor.roles.items() if piece >= 0}
         self._special = re.compile("|".join(map(re.escape, processor.special)) or "(?!)")
 
     def render(self, turns: Turns, asks: bool = False) -> str:
@@ -139,11 +142,10 @@ class Chat:
         if spelled := self._spelled(turns):
             raise Unusable(f"a turn spells the special token {spelled}")
         whole = self.render(turns)
-        spans = list[tuple[int, int]]()
         if BEGINS in whole:
-            pieces = re.split(r"\0[()]", whole)
+            pieces = re.split(r"\0[()]", whole)  # every second one was between brackets
             ends = np.cumsum([len(piece) for piece in pieces]).tolist()
-            spans = list(zip(ends[:-1:2], ends[1::2], strict=True))
+            spans = [(ends[n - 1], ends[n]) for n in range(1, len(pieces), 2)]
             whole = "".join(pieces)
         else:
             spans = list(self._added(turns, whole))
@@ -175,21 +177,24 @@ class Chat:
         mine = np.zeros(len(ids), bool)
         for begin, end in spans:
             mine |= (at >= begin) & (at < end)
+        if not mine.any():
+            raise Unusable("the chat template marks nothing that the assistant says")
         return np.array(ids), mine
 
     def prompt(self, turns: Turns) -> list[int]:
         """Returns the ids of a conversation that the assistant is to continue. Raises Unusable if the template refuses it."""
         if spelled := self._spelled(turns):
             raise Unusable(f"the prompt spells the special token {spelled}; leave it out")
-        return self._hub.encode_rendered([_without_marks(self.render(turns, asks=True))])[0][0]
+        return self._hub.encode_rendered([_without_brackets(self.render(turns, asks=True))])[0][0]
 
     @cached_property
     def end_id(self) -> int:
-        """The token that ends a turn of the assistant: the first one after its content."""
+        """The token that ends a turn of the assistant: the first special one after its content."""
         marker = "\0-"  # no text has a NUL
-        text = _without_marks(self.render((("user", "a"), ("assistant", marker))))
+        text = _without_brackets(self.render((("user", "a"), ("assistant", marker))))
+        special = {self._hub.piece_to_id(name) for name in self._hub.special}
         ids = self._hub.encode_rendered([text.partition(marker)[2]])[0][0]
-        return ids[0] if ids else self.processor.eos_id()
+        return next((piece for piece in ids if piece in special), self.processor.eos_id())
 
 
 def chat_in(folder: Path) -> Chat:
@@ -212,7 +217,7 @@ def chat_prompts(folder: Path, prompts: Sequence[str]) -> tuple[list[list[int]],
     return [chat.prompt((("user", prompt),)) for prompt in prompts], (chat.end_id,)
 
 
-def _without_marks(text: str) -> str:
+def _without_brackets(text: str) -> str:
     return text.replace(BEGINS, "").replace(ENDS, "")
 
 

@@ -90,8 +90,11 @@ def clean(document: Document, cleaning: Cleaning, changed: Counter[str]) -> Docu
         raise NotADocument("opted out")
     if cleaning.verdicts and signals.get("filter", "keep") != "keep":
         raise NotADocument(f"filter: {signals['filter']}")
-    turns = tuple((role, _cleaned(replace(document, text=content), cleaning, changed)) for role, content in document.turns)
-    text = said(turns) if turns else _cleaned(document, cleaning, changed)
+    turns, rejected = (
+        tuple((role, _cleaned(replace(document, text=content), cleaning, changed)) for role, content in conversation)
+        for conversation in (document.turns, document.rejected)
+    )
+    text = said(turns, rejected) if turns else _cleaned(document, cleaning, changed)
     if len(text) < cleaning.min_chars or not text.strip():
         raise NotADocument("short")
     if text != document.text and "pii" in signals:  # its offsets refer to the original text
@@ -105,7 +108,7 @@ def clean(document: Document, cleaning: Cleaning, changed: Counter[str]) -> Docu
         signals = {**signals, "lang_checked": verdict.outcome == "same"}
     if text == document.text and signals is document.signals:
         return document
-    return replace(document, text=text, turns=turns, signals=signals)
+    return replace(document, text=text, turns=turns, rejected=rejected, signals=signals)
 
 
 def _cleaned(document: Document, cleaning: Cleaning, changed: Counter[str]) -> str:

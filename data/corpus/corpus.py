@@ -4,7 +4,7 @@
     tokenizer.model or tokenizer.json  the tokenizer that the ids belong to
     chat_template.jinja                of conversations, whose ids have marks (data/chat/marks.py)
     unigrams.npy                       int64 (languages, vocabulary): how often each id occurs
-    tokens/ces_Latn-00000.array_record one document per record: little-endian ids with bos and eos
+    tokens/ces_Latn-00000.array_record one document per record: little-endian ids, those of a text with bos and eos
     lengths/ces_Latn.u32               number of tokens of each document, memory-mapped
     index/ces_Latn-00000.parquet       digest, id, source, url, license, bytes, tokens and signals of each document
     rejects.jsonl                      records that were rejected, and why
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from varietas.data.chat.marks import without_marks
+from varietas.data.chat.marks import marked_type, without_marks
 from varietas.data.chat.template import FILE as TEMPLATE
 from varietas.data.corpus.shards import DamagedDocument, Shard, fault
 from varietas.data.files import read_json
@@ -94,6 +94,11 @@ class Corpus:
         return bool(self.manifest.get("template_digest"))
 
     @property
+    def has_preferences(self) -> bool:
+        """Whether each document is two conversations, the chosen and the rejected one."""
+        return bool(self.manifest.get("preferences"))
+
+    @property
     def chat_template(self) -> Path | None:
         """The chat template of conversations; None if the documents are texts."""
         return self.path / TEMPLATE if self.is_chat else None
@@ -141,7 +146,7 @@ class Corpus:
         Args:
             languages: Language of each document as an index into `self.languages`, (n,).
             documents: Number of each document within its language, (n,). Documents may be repeated.
-            skip: Whether a damaged document is returned as an empty array. No other document is empty, since each has bos and eos.
+            skip: Whether a damaged document is returned as an empty array. No other document is empty.
 
         Raises:
             DamagedDocument: If a document is damaged and `skip` is not set.
@@ -231,6 +236,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise damaged(file, f"it has no usable {', '.join(unusable[:5])}")
     if manifest["dtype"] not in DTYPES:
         raise damaged(file, f"dtype {manifest['dtype']!r} is none of {', '.join(DTYPES)}")
+    if manifest.get("template_digest") and manifest["dtype"] != marked_type(manifest["vocab_size"]).str:
+        raise ValueError(f"{file}: its conversations have marks of another version; prepare the corpus again")
     if manifest["digest"] != corpus_digest(manifest["tokenizer_digest"], manifest["languages"], manifest.get("template_digest", "")):
         raise damaged(file, "its digest does not match its languages")
     return manifest

@@ -24,7 +24,7 @@ SIGNAL_TYPES = {
 }
 INDEX = pa.schema(
     [
-        ("digest", pa.binary(32)),  # SHA-256 of the text
+        ("digest", pa.binary(32)),  # SHA-256 of `Document.content`
         *((name, pa.string()) for name in ("id", "source", "url", "license")),
         *((name, pa.uint32()) for name in ("bytes", "tokens")),
         *((name, SIGNAL_TYPES[name]) for name in SIGNALS),  # null where not known

@@ -46,7 +46,7 @@ def read_json_lines(content: Content, file: str, reading: Reading, reject: MakeR
             yield rejected
         elif not line.isspace():
             try:
-                yield from_record(_parsed(line), file, number, reading.default_lang, reading.fields, reading.chat)
+                yield from_record(_parsed(line), file, number, reading.default_lang, reading.fields, reading.kind)
             except NotADocument as error:
                 yield reject(number, str(error), error.sample or _sample([line]))
 

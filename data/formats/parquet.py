@@ -57,7 +57,7 @@ def read_parquet(raw: BinaryIO, file: str, reading: Reading, reject: MakeReject,
                 for record in _records(batch):
                     number += 1
                     try:
-                        yield from_record(utf8_in(record), file, number, reading.default_lang, reading.fields, reading.chat)
+                        yield from_record(utf8_in(record), file, number, reading.default_lang, reading.fields, reading.kind)
                     except NotADocument as error:
                         yield reject(number, str(error), error.sample or _shown(record.get("text")))
         except (pa.ArrowException, OSError) as error:

@@ -93,6 +93,7 @@ def _manifest(
         "cleaning": asdict(plan.cleaning),
         "tokenizer_digest": plan.tokenizer_digest,
         "template_digest": plan.template_digest,
+        "preferences": any(part.reading.kind == "preferences" for part in plan.parts),
         "vocab_size": encode.processor.get_piece_size(),
         "pad_id": max(encode.processor.pad_id(), 0),
         "dtype": encode.dtype.str,

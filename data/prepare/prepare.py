@@ -15,7 +15,7 @@ import shutil
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from varietas.data.clean import cleaning as clean
 from varietas.data.clean.cleaning import Cleaning
 from varietas.data.clean.select import select
 from varietas.data.corpus.corpus import SHARD_DOCUMENTS
-from varietas.data.files import discard, locked, split_paths, write_json
+from varietas.data.files import discard, locked, new_file, split_paths, write_json
 from varietas.data.formats.read import expand, read
 from varietas.data.prepare.assemble import assemble, rejects_by_language, write_rejects
 from varietas.data.prepare.engine import Engine
@@ -68,7 +68,7 @@ def prepare(
 
     Args:
         files: Files, as read.expand returns them.
-        model: The content of a tokenizer; with a chat template, if the files hold conversations.
+        model: The content of a tokenizer; with a chat template, if the files hold conversations or preferences.
         out: Folder of the corpus. It must not exist.
         cleaning: Cleaning steps that are switched on.
         engine: Does the tasks of each stage (see engine.py).
@@ -82,9 +82,11 @@ def prepare(
         ValueError: If `out` exists, if the earlier call had other settings, if no record is usable, or if too many are unreadable.
         OSError: If a file cannot be read or changes while it is read, or if the disk is full.
     """
+    if (reading.kind == "text") == isinstance(model, ChatModel):
+        raise ValueError(f"records of the kind {reading.kind!r} do not go with this tokenizer: a chat template is for conversations alone")
     texts = [path for line in cleaning.overlap_text.splitlines() if cleaning.overlap for path in split_paths(line, " ")]
     overlap_text = {file: stamp_of(file)[1] for file in expand(texts, "clean.overlap_text")}
-    parts = parts_of(files, PART_BYTES, replace(reading, chat=isinstance(model, ChatModel)))
+    parts = parts_of(files, PART_BYTES, reading)
     plan = Plan(parts, cleaning, max_rejects, *_digests(model), versions(), overlap_text)
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked(working_folder(out).with_suffix(".lock"), f"prepare --out {out}"):
@@ -95,8 +97,8 @@ def prepare(
         return finish(work, out, plan, engine)
 
 
-def prepare_documents(records: Iterable[Document | Reject], model: bytes | ChatModel, out: Path) -> dict[str, Any]:
-    """Prepares a corpus from records in memory, as one part, all or nothing. Returns the manifest, and raises as `prepare` does."""
+def prepare_documents(records: Iterable[Document | Reject], model: bytes, out: Path) -> dict[str, Any]:
+    """Prepares a corpus from texts in memory, as one part, all or nothing. Returns the manifest, and raises as `prepare` does."""
     plan = Plan((Part("", "", 0, None, 0),), Cleaning(opt_outs=False), None, *_digests(model), versions(), {})
     work = begin(out, plan, model)
     try:
@@ -237,7 +239,8 @@ def finish(work: Path, out: Path, plan: Plan, engine: Engine) -> dict[str, Any]:
         counts = sum(rejects_by_language(facts, verdicts).values(), Counter[str]())
         rejects = out.with_name(f"{out.name}.rejects.jsonl")
         if counts:
-            write_rejects(work, plan, verdicts, rejects)
+            with new_file(rejects) as new:
+                write_rejects(work, plan, verdicts, new)
         shutil.rmtree(work)
         reasons = ", ".join(f"{reason}: {n}" for reason, n in counts.most_common(3))
         why = f"no usable document ({reasons}); {rejects} gives the reason for each record" if counts else "no record"

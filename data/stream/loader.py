@@ -114,7 +114,7 @@ def batches(stream: Stream, batch_size: int, start: int, stop: int, local: Parts
     """
     if start >= stop:
         return
-    parts = local or ((0, batch_size),)
+    parts = ((0, batch_size),) if local is None else local
     n_rows = count(parts)
     at_once = tokens_of_a_worker(workers, stream.seq_len * n_rows) if workers else TOKENS_AT_ONCE
     groups = grain.MapDataset.source(Groups(stream, batch_size, start, stop, parts, at_once))

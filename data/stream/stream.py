@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from varietas.data.chat.marks import signed, unsigned, without_marks
+from varietas.data.chat.marks import widened, without_marks
 from varietas.data.corpus.corpus import Corpus, damaged
 from varietas.data.corpus.sources import Sources, sources_of
 from varietas.data.files import cache_folder
@@ -24,6 +24,7 @@ from varietas.data.stream.packing import fill, pack
 from varietas.data.stream.queue import Queue
 from varietas.data.stream.shares import Stratum, course, strata_of
 from varietas.data.stream.shuffle import lead_languages, shuffle
+from varietas.data.stream.unmarked import unmarked
 
 BLOCK_ROWS = 2048
 COUNTED = 1 << 22  # tokens of a stratum in which token ids are counted, if they have to be read
@@ -172,7 +173,7 @@ class Stream:
         if self._selected[index] is None:
             return self._sources[index].unigrams[self._codes[index]]
         sample = self._read(self._pieces_of_queue(index, 0, min(COUNTED, int(self.tokens[index]))))
-        return np.bincount(unsigned(np.concatenate(sample)), minlength=self.corpus.manifest["vocab_size"])
+        return np.bincount(without_marks(np.concatenate(sample, dtype=np.uint32)), minlength=self.corpus.manifest["vocab_size"])
 
     def __reduce__(self) -> tuple[type, tuple]:
         return Stream, (self.corpus, self.mixture, self.seq_len, self.seed, self.block_rows, self.skip_damaged)
@@ -184,7 +185,8 @@ class Stream:
             int32 arrays of shape (stop - start, seq_len) by name: "tokens" (`corpus.pad_id` for padding), "segments" (1, 2, … for the
             pieces of a row, 0 for padding), "positions" (from 0 in each segment, 0 for padding), and "languages" (index into
             `corpus.languages`, 0 for padding; ~index for tokens that are read but not learned, as the user's turns of a conversation
-            are). Damaged documents that are skipped are padding too.
+            are). Of preferences, a piece has two segments: chosen ones are odd, and the rejected one follows its chosen one. Damaged
+            documents that are skipped are padding too.
 
         Raises:
             ValueError: Unless 0 <= start <= stop.
@@ -210,14 +212,15 @@ class Stream:
         for r in np.flatnonzero(padding)[::-1].tolist():
             texts.insert(ends[r], np.full(padding[r], self.corpus.pad_id))
             positions[r, -padding[r] :] = 0
-        tokens = np.empty(segments.shape, np.int32)
-        np.concatenate([np.empty(0, np.int32), *texts], out=tokens.reshape(-1), casting="unsafe")  # because ids are unsigned
-        languages = spread(self._languages[pieces.stratum])
+        ids = np.empty(segments.shape, np.uint32)
+        np.concatenate([np.empty(0, np.uint32), *texts], out=ids.reshape(-1), casting="unsafe")  # because the padding is signed
+        rows = {"tokens": ids, "segments": segments, "positions": positions, "languages": spread(self._languages[pieces.stratum])}
         if any(source.is_chat for source in self._sources):
-            languages, tokens = np.where(tokens < 0, ~languages, languages), unsigned(tokens)
+            rows = unmarked(rows, any(source.has_preferences for source in self._sources))
         if lost.any():
-            segments, positions, languages = (values * spread(~lost) for values in (segments, positions, languages))
-        return {"tokens": tokens, "segments": segments, "positions": positions, "languages": languages}
+            stays = spread(~lost)
+            rows |= {name: rows[name] * stays for name in ("segments", "positions", "languages")}
+        return {**rows, "tokens": rows["tokens"].view(np.int32)}
 
     def documents(self, start: int, stop: int) -> Iterator[Piece]:
         """Yields the pieces of documents that lie in rows `start` to `stop`, in the order of the rows' tokens."""
@@ -228,9 +231,10 @@ class Stream:
     def _read(self, pieces: Pieces) -> list[np.ndarray]:
         """Returns the tokens of each piece, none for a damaged document that is skipped.
 
-        A token that is not learned is given as ~id. Nothing is learned of a conversation whose beginning is in another row.
+        Ids of conversations have marks, in 32 bits. Nothing is learned of a conversation whose beginning is in another row, or of a
+        preference that is not whole.
         """
-        texts: list[np.ndarray] = [np.empty(0, np.int32)] * len(pieces.document)
+        texts: list[np.ndarray] = [np.empty(0, np.uint32)] * len(pieces.document)
         for source in {id(source): source for source in self._sources}.values():
             of_source = np.array([other is source for other in self._sources])
             members = np.flatnonzero(of_source[pieces.stratum])
@@ -239,7 +243,8 @@ class Stream:
             for at, text, begin, end in zip(members.tolist(), whole, begins.tolist(), ends.tolist(), strict=True):
                 texts[at] = text[begin:end]
                 if source.is_chat:
-                    texts[at] = signed(texts[at]) if begin == 0 else ~without_marks(texts[at]).astype(np.int32)
+                    is_whole = begin == 0 and end == len(text)
+                    texts[at] = widened(texts[at], learns=is_whole if source.has_preferences else begin == 0)
         return texts
 
     def _pieces(self, start: int, stop: int) -> Pieces:

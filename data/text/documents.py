@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from varietas.data.text.conversation import Turns, is_conversation, said, turns_of
-from varietas.data.text.fields import USUAL, Fields, Paths, find, paths_in
+from varietas.data.text.conversation import Turns, is_conversation, preference_of, said, turns_of
+from varietas.data.text.fields import USUAL, Fields, Kind, Paths, find, paths_in
 from varietas.data.text.languages import LANGUAGES, canonical
 
 SAMPLE = 200  # characters that are kept of a rejected record
@@ -34,11 +34,13 @@ class Document:
     file: str = field(default="", compare=False)  # where it was read
     line: int = field(default=0, compare=False)  # from 1; in Parquet and WARC files, the number of the record
     turns: Turns = ()  # of a conversation, whose text is what is said in all turns
+    rejected: Turns = ()  # of a preference, in which `turns` are better than these; its text is what is said in both
 
     @property
     def content(self) -> bytes:
-        """What the digest of the document is taken of: its text, or the turns of a conversation as JSON."""
-        return (json.dumps(self.turns, ensure_ascii=False) if self.turns else self.text).encode()
+        """What the digest of the document is taken of: its text, or the turns of a conversation or of a preference as JSON."""
+        turns = [self.turns, self.rejected] if self.rejected else self.turns
+        return (json.dumps(turns, ensure_ascii=False) if turns else self.text).encode()
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def language_of_path(path: str) -> str:
     return labels[-1] if labels else ""
 
 
-def from_record(record: Any, file: str, line: int, default_lang: str = "", fields: Fields = USUAL.fields, chat: bool = False) -> Document:
+def from_record(record: Any, file: str, line: int, default_lang: str = "", fields: Fields = USUAL.fields, kind: Kind = "text") -> Document:
     """Makes a document from a record.
 
     Args:
@@ -146,7 +148,7 @@ def from_record(record: Any, file: str, line: int, default_lang: str = "", field
         line: Number of the record in the file.
         default_lang: The language if the record does not name one; "guess" identifies it from the text.
         fields: Where the record keeps the fields of a document.
-        chat: Whether records are conversations.
+        kind: What records are.
 
     Raises:
         NotADocument: If the record cannot be used.
@@ -154,12 +156,14 @@ def from_record(record: Any, file: str, line: int, default_lang: str = "", field
     if not isinstance(record, dict):
         raise NotADocument("not an object")
     lang = _language(record, fields.lang) or default_lang
-    turns = _turns(record) if chat else ()
-    text = said(turns) if chat else record.get("text")
-    if fields.text and not chat:
+    turns, rejected = _turns(record, kind)
+    text = said(turns, rejected) if turns else record.get("text")
+    if fields.text and not turns:
         text = next((value for path in fields.text if (value := find(record, path)) is not None), None)
     if text is None and is_conversation(record):
         raise NotADocument("a conversation, which --chat reads")
+    if text is None and record.get("chosen") is not None:
+        raise NotADocument("a preference, which --preferences reads")
     if text is None:
         raise NotADocument("no text", f"fields: {paths_in(record)}")
     if not isinstance(text, str):
@@ -183,7 +187,7 @@ def from_record(record: Any, file: str, line: int, default_lang: str = "", field
         "license": _text(record, fields.license or ("license",)),
     }
     signals = dict(_signals(record)) if not _PLAIN.issuperset(record) else {}
-    if chat:
+    if turns:
         signals.pop("pii", None)  # its offsets are those of a single text
     strings = [lang, *known.values(), *signals.get("registers", ()), *(value for value in signals.values() if isinstance(value, str))]
     try:
@@ -196,12 +200,15 @@ def from_record(record: Any, file: str, line: int, default_lang: str = "", field
         raise NotADocument("unusable lang") from None
     if code not in LANGUAGES and not _LABEL.fullmatch(code):
         raise NotADocument("unknown lang")
-    return Document(lang=code, text=text, signals=signals, file=file, line=line, turns=turns, **known)
+    return Document(lang=code, text=text, signals=signals, file=file, line=line, turns=turns, rejected=rejected, **known)
 
 
-def _turns(record: dict[str, Any]) -> Turns:
+def _turns(record: dict[str, Any], kind: Kind) -> tuple[Turns, Turns]:
+    """Returns the turns of a record, and those that are worse if it is a preference."""
     try:
-        return turns_of(record)
+        if kind == "preferences":
+            return preference_of(record)
+        return (turns_of(record) if kind == "chat" else ()), ()
     except ValueError as error:
         raise NotADocument(str(error)) from None
 

@@ -7,7 +7,7 @@ field of the document replace the usual names of that field only.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from varietas.data.hints import nearest
 
@@ -15,6 +15,7 @@ DEPTH = 3  # levels of nested fields that are listed
 LISTED = 40  # maximum number of fields that are listed
 
 Paths = tuple[str, ...]
+Kind = Literal["text", "chat", "preferences"]  # a text, a conversation, or two conversations of which one is better
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Reading:
 
     default_lang: str = ""  # language if neither the record nor the path names one; "guess" identifies it from the text
     fields: Fields = Fields()
-    chat: bool = False  # whether records are conversations
+    kind: Kind = "text"  # what records are
 
 
 USUAL = Reading()

@@ -40,7 +40,7 @@ class HubTokenizer:
             raise ModuleNotFoundError("a tokenizer.json needs the package tokenizers; run: pip install 'varietas[data]'") from None
         try:
             self.json: dict[str, Any] = json.loads(content)
-            roles: dict[str, int] = self.json.pop(KEY, {})
+            self.roles: dict[str, int] = self.json.pop(KEY, {})  # ids of ROLES that the file names
             self._tokenizer = Tokenizer.from_str(json.dumps(self.json))
         except Exception as error:  # the package raises no more specific error
             raise ValueError(f"not a tokenizer.json ({str(error)[:120]})") from None
@@ -48,7 +48,7 @@ class HubTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._size = 1 + max(self._tokenizer.get_vocab().values(), default=-1)
-        self._bos, self._eos, self._unk, self._pad = (roles.get(role, -1) for role in ROLES)
+        self._bos, self._eos, self._unk, self._pad = (self.roles.get(role, -1) for role in ROLES)
         self._bos = self._eos if self._bos < 0 else self._bos
 
     @overload
@@ -111,7 +111,7 @@ class HubTokenizer:
 
     def id_to_piece(self, piece: int) -> str:
         """Returns the name of a token, or "" if there is none."""
-        return self._tokenizer.id_to_token(piece) or ""
+        return (self._tokenizer.id_to_token(piece) or "") if piece >= 0 else ""
 
     def piece_to_id(self, piece: str) -> int:
         """Returns the id of a token, or that of what cannot be encoded."""

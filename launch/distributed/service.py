@@ -46,7 +46,7 @@ def listen(peers: Collection[socket.socket]) -> None:
     Raises:
         ValueError: If it cannot listen.
     """
-    service, left = _service[0], [peer.fileno() for peer in peers]
+    service, left = _service[-1], [peer.fileno() for peer in peers]
     why = ""
     try:
         while left:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from varietas.data.chat.template import own_template
 from varietas.data.tokenizer.model import file_in
 from varietas.launch import backend, resolve
 from varietas.launch.models.initial import HOW
@@ -16,7 +17,7 @@ from varietas.train.run_folder.origin import Checkpoint, checkpoint_of
 
 
 def average(names: Sequence[str], folder: str | Path, cpu_devices: int | None = None) -> list[Checkpoint]:
-    """Makes a run of the mean of checkpoints: `Run.open` evaluates, continues and exports it, `train.init_from` trains it.
+    """Makes a run of the mean of checkpoints: `Run.open` evaluates and exports it, `train.init_from` trains it.
 
     Args:
         names: The checkpoints as RUN@STEP, or RUN for its newest one.
@@ -44,7 +45,9 @@ def average(names: Sequence[str], folder: str | Path, cpu_devices: int | None = 
             )
         if file_in(checkpoint.run).read_bytes() != file_in(checkpoints[0].run).read_bytes():
             raise ValueError(f"{checkpoint} has another tokenizer than {checkpoints[0]}; average models with the same one")
-    resolved = resolve.with_mesh(resolve.with_values(first, {"model.lora_rank": 0}), cpu_devices, fit=True)
+        if own_template(checkpoint.run) != own_template(checkpoints[0].run):
+            raise ValueError(f"{checkpoint} has another chat template than {checkpoints[0]}; average models with the same one")
+    resolved = resolve.with_mesh(resolve.with_values(first, {"model.lora_rank": 0, "optim.dpo_beta": 0.0}), cpu_devices, fit=True)
     from varietas.train.release.averaging import average_checkpoints
 
     average_checkpoints(checkpoints, run, resolved.to_dict(), resolve.experiment_of(resolved))

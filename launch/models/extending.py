@@ -38,7 +38,8 @@ def extend(
     before, after = load(content), load(found.content)
     config = resolve.reopened(read_config(checkpoint.run))
     size = max(config.model.vocab_size, resolve.rounded(after.get_piece_size()))
-    wider = resolve.with_mesh(resolve.with_values(config, {"model.vocab_size": size, "model.lora_rank": 0}), cpu_devices, fit=True)
+    values = {"model.vocab_size": size, "model.lora_rank": 0, "optim.dpo_beta": 0.0}
+    wider = resolve.with_mesh(resolve.with_values(config, values), cpu_devices, fit=True)
     from varietas.train.release.extending import extend_vocabulary
 
     model, exp = ModelConfig(**config.model), resolve.experiment_of(wider)

@@ -14,7 +14,7 @@ LONGEST = 2048  # tokens of a row of an imported model, unless it is made for fe
 
 
 def import_model(source: str | Path, folder: str | Path, cpu_devices: int | None = None) -> ConfigDict:
-    """Makes a run of a model in the layout of transformers: `Run.open` evaluates, continues and exports it, `train.init_from` trains it.
+    """Makes a run of a model in the layout of transformers. `Run.open` evaluates and exports it, and `train.init_from` trains it.
 
     Args:
         source: A folder with config.json, safetensors and a tokenizer.

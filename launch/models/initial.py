@@ -12,7 +12,7 @@ from varietas.data.stream.stream import Stream
 from varietas.data.tokenizer.model import file_in, file_name, load, read
 from varietas.launch.check import check
 from varietas.launch.config import PREFIX, base_fields, load_config
-from varietas.launch.resolve import absolute, corpus_of, stream_of, with_budget, with_values, with_vocab_size
+from varietas.launch.resolve import absolute, check_objective, corpus_of, stream_of, with_budget, with_values, with_vocab_size
 from varietas.train.release.incoming import read_release, same_ids, tokenizer_of
 from varietas.train.run_folder.config import changes, read_config
 from varietas.train.run_folder.folder import begun, check_data
@@ -43,6 +43,7 @@ def resolved(config: ConfigDict, overrides: Mapping[str, Any] | Sequence[str], r
     config = with_vocab_size(config, corpus := corpus_of(config))
     check(config)
     check_tokenizer(config, corpus, run)
+    check_objective(config, corpus)
     config = with_budget(config, run)
     stream = stream_of(config, corpus)
     changes(run, config.to_dict(), base_fields())

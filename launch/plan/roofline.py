@@ -59,7 +59,7 @@ def step_time(job: Job, machine: Machine) -> Step:
     overlapped = sum(one.hidden for one in costs)
     hidden = min(overlapped, products + memory)
     exposed = sum(one.seconds for one in costs) - hidden
-    model_flops = train_flops_per_token(job.model, job.seq_len) * job.tokens / job.devices
+    model_flops = train_flops_per_token(job.model, job.seq_len, job.optim.dpo_beta > 0) * job.tokens / job.devices
     return Step(products, memory, hidden, exposed, costs, model_flops)
 
 
@@ -67,10 +67,10 @@ def product_seconds(job: Job, machine: Machine) -> float:
     """Returns the time of all matrix products of a device in a step."""
     m, s = job.model, sizes(job)
     recomputed = s.active - m.n_layers * s.D * s.F if m.remat == "full" else 0  # the last product of a layer is not needed again
-    times = 2 if m.lora_rank else 3  # the products of adapters themselves are left out
-    dense = times * s.active + recomputed + times * s.D * s.V
+    times, reference = 2 if m.lora_rank else 3, job.optim.dpo_beta > 0  # the products of adapters themselves are left out
+    dense = (times + reference) * s.active + recomputed + (times + 2 * reference) * s.D * s.V  # preferences take the logits twice
     # Scores and sums: two products forward, five backward, since the scores are computed again; half of them are masked
-    passes = (2 if m.remat == "none" else 4) + 5
+    passes = (2 if m.remat == "none" else 4) + 5 + 2 * reference
     blockwise = job.attention(machine.platform) == "blocks"
     core = m.n_layers * passes * s.NH * (multiplied(job) if blockwise else attended(job))
     share = BLOCKS_SHARE if blockwise else FLASH_SHARE

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from varietas.configs.machines.base import MAKERS, PLUGINS, Machine
 from varietas.data.corpus.sources import sources_of
-from varietas.launch.check import check
+from varietas.launch.check import check_fields
 from varietas.launch.config import load_config
 from varietas.launch.models.initial import resolved
 from varietas.launch.plan.estimate import plan
@@ -47,7 +47,7 @@ def checked(config: str, overrides: Sequence[str], point: Point, machine: Machin
         ValueError: If something does not fit.
     """
     c = load_config(config, [*overrides, *point.overrides])
-    check(c)
+    check_fields(c)
     c, stream = resolved(c, [*overrides, *point.overrides], point.run)
     corpus = stream.corpus
     devices = nodes * machine.devices_per_node

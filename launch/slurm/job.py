@@ -57,7 +57,7 @@ def directives(job: Job, name: str, *more: str) -> list[str]:
         f"--time={time_of(job.seconds)}",
         *more,
         "--open-mode=append",
-        f"--output={job.file.parent}/%j.log",
+        f"--output={shlex.quote(str(job.file.parent).replace('%', '%%') + '/%j.log')}",
         *slurm.options,
     ]
     return [f"#SBATCH {option}" for option in options]

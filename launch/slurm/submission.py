@@ -9,6 +9,7 @@ from pathlib import Path
 
 import varietas
 from varietas.data.files import cache_folder, write_json
+from varietas.launch.config import split_name, stem_of
 from varietas.launch.plan.machines import load_machine
 from varietas.launch.slurm.checks import Checked, checked, missing_parts
 from varietas.launch.slurm.job import Job, container, processes, settings
@@ -42,8 +43,8 @@ def prepare(args: argparse.Namespace) -> Submission:
     """
     machine = load_machine(args.machine)
     queue, seconds = choose(machine, args.nodes, args.time or (DOCTOR_TIME if args.doctor else None), args.partition, args.qos)
-    config, _, argument = args.config.partition(":")
-    folder = (args.run or Path("runs") / Path(config).stem).absolute()
+    config, argument = split_name(args.config)
+    folder = (args.run or Path("runs") / stem_of(args.config)).absolute()
     runs = points(folder, args.sweep)
     found = tuple(checked(args.config, args.overrides, point, machine, args.nodes, not args.doctor) for point in runs)
     account = args.account or os.environ.get("SBATCH_ACCOUNT", "")
@@ -53,11 +54,14 @@ def prepare(args: argparse.Namespace) -> Submission:
         config = str(Path(config).absolute())
         folders.append(Path(config).parent)
     corpus = found[0].config.data.corpus
+    swept = any("train.init_from" in override for point in runs for override in point.overrides)
+    first = "" if swept else found[0].config.train.init_from
     arguments = (
         "--config",
         f"{config}:{argument}" if argument else config,
         *args.overrides,
         *([f"--config.data.corpus={corpus}"] if corpus else []),
+        *([f"--config.train.init_from={first}"] if first else []),
         *(["--cpu_devices", str(machine.devices_per_node)] if machine.platform == "cpu" else []),
     )
     job = Job(

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.launch.plan.machines import load_machine
 
     machine = load_machine(args.machine)
-    from varietas.launch.check import check
+    from varietas.launch.check import check, check_fields
     from varietas.launch.config import load_config
     from varietas.launch.models.initial import with_shape
     from varietas.launch.plan.estimate import plan, record
@@ -51,8 +51,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.launch.plan.search import flags
 
     config = load_config(args.config, args.overrides)
-    check(config)
+    check_fields(config)
     config = with_shape(config, args.overrides)
+    check(config)
     _check_nodes(max([args.nodes, *args.scale]), machine)
     if args.html and not args.html.absolute().parent.is_dir():
         raise ValueError(f"--html {args.html}: there is no folder {args.html.parent}; make it first")

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 SUMMARY = "turn text into a corpus: tokens, an index of documents, digests"
 EXAMPLE = "varietas prepare --input 'texts/*.jsonl.zst' --out corpus --tokenizer euro.model --config web --config.clean.pii=drop"
-OF_INPUT = ("chat", "lang", "fields", "config", "engine", "workers", "slurm", "max_rejects")  # flags that mean nothing without --input
+# Flags that mean nothing without --input.
+OF_INPUT = ("chat", "preferences", "lang", "fields", "config", "engine", "workers", "slurm", "max_rejects")
 SECONDS_BETWEEN_LINES = 30  # where there is no terminal to show a bar on
 
 
@@ -40,6 +41,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--chat",
         action="store_true",
         help="records are conversations (`messages`); only the assistant's turns are learned. The chat template lies beside --tokenizer",
+    )
+    parser.add_argument(
+        "--preferences",
+        action="store_true",
+        help="records are pairs of conversations (`chosen`, `rejected`), for training with optim.dpo_beta",
     )
     parser.add_argument(
         "--config",
@@ -109,8 +115,8 @@ def _prepare(args: argparse.Namespace, clean: Mapping[str, Any], console: Consol
     content = read(args.tokenizer)
     if not args.input:
         return prepare_documents(training_documents(), content, args.out)
-    model = chat_model(content, template_of(args.tokenizer)) if args.chat else content
     reading, out = reading_of(args), args.out.resolve()
+    model = content if reading.kind == "text" else chat_model(content, template_of(args.tokenizer))
     files, copies = plan.without_copies(expand(args.input))
     for file, same in copies:
         console.print(f"[yellow]{file} has the same content as {same}, and is read once[/]", soft_wrap=True)

@@ -13,8 +13,8 @@ from varietas.model.formats.tensors import BIASED
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "LlamaForCausalLM": {},
     "MistralForCausalLM": {"num_key_value_heads": 8, "max_position_embeddings": 131072, "sliding_window": 4096},
-    "Qwen2ForCausalLM": {"max_position_embeddings": 32768},
-    "Qwen3ForCausalLM": {"max_position_embeddings": 32768, "head_dim": 128},
+    "Qwen2ForCausalLM": {"max_position_embeddings": 32768, "sliding_window": 4096},
+    "Qwen3ForCausalLM": {"max_position_embeddings": 32768, "head_dim": 128, "sliding_window": 4096},
     "ApertusForCausalLM": {"max_position_embeddings": 65536, "rms_norm_eps": 1e-5, "rope_theta": 12e6, "hidden_act": "xielu"},
     **experts_json.ARCHITECTURES,
 }
@@ -150,8 +150,9 @@ def shape_of(config: Mapping[str, Any], file: str) -> dict[str, Any]:
     architecture = (config.get("architectures") or ["none"])[0]
     if architecture not in ARCHITECTURES:
         raise ValueError(f"{file}: the architecture {architecture} is not known here; use a model of {', '.join(ARCHITECTURES)}")
-    if missing := [name for name in REQUIRED if not isinstance(config.get(name), int)]:
-        raise ValueError(f"{file}: {missing[0]} is missing or not a whole number; download the file again")
+    for name in REQUIRED:
+        if not isinstance(config.get(name), int) or config[name] < 1:
+            raise ValueError(f"{file}: {name} is missing or not a whole number above 0; download the file again")
     if "auto_map" in config:
         raise ValueError(f"{file}: auto_map names code that comes with the model, which is never run; use a release without it")
     experts = architecture in experts_json.ARCHITECTURES

@@ -17,11 +17,11 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     },
     "Qwen3MoeForCausalLM": {
         "num_key_value_heads": 4, "max_position_embeddings": 32768, "num_experts_per_tok": 8, "num_experts": 128,
-        "moe_intermediate_size": 768, "norm_topk_prob": False, "decoder_sparse_step": 1,
+        "moe_intermediate_size": 768, "norm_topk_prob": False, "decoder_sparse_step": 1, "sliding_window": 4096,
     },
     "Dots1ForCausalLM": {
         "num_key_value_heads": 32, "moe_intermediate_size": 1408, "norm_topk_prob": False, "routed_scaling_factor": 1.0, "n_group": 1,
-        "topk_group": 1, "first_k_dense_replace": 0,
+        "topk_group": 1, "first_k_dense_replace": 0, "sliding_window": 4096,
     },
     "DeepseekV3ForCausalLM": {
         "num_key_value_heads": 128, "max_position_embeddings": 4096, "moe_intermediate_size": 2048, "n_routed_experts": 256,
@@ -140,9 +140,10 @@ def shape_of_experts(architecture: str, get: Mapping[str, Any], file: str) -> di
         return shape
     shape |= {"d_expert": get["moe_intermediate_size"], "router_normalise": bool(get["norm_topk_prob"])}
     if architecture == "Qwen3MoeForCausalLM":
-        dense = [
-            i for i in range(get["num_hidden_layers"]) if i in (get.get("mlp_only_layers") or ()) or (i + 1) % get["decoder_sparse_step"]
-        ]
+        every = get["decoder_sparse_step"]
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(f"{file}: decoder_sparse_step={every!r} is not a whole number above 0; download the file again")
+        dense = [i for i in range(get["num_hidden_layers"]) if i in (get.get("mlp_only_layers") or ()) or (i + 1) % every]
         if dense != list(range(len(dense))):
             raise ValueError(
                 f"{file}: the layers {dense} have no experts (mlp_only_layers, decoder_sparse_step); only the first layers may be so here"

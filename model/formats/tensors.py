@@ -84,10 +84,10 @@ def tensors(cfg: ModelConfig) -> list[Tensor]:
 def _attention(cfg: ModelConfig) -> dict[str, Part]:
     """Returns the parts of a layer apart from its feed-forward part."""
     D, N, K, H = cfg.d_model, cfg.n_heads, cfg.n_kv_heads, cfg.head_dim
-    apertus = cfg.feed_forward == "xielu"
-    before, after = ("attention_layernorm", "feedforward_layernorm") if apertus else ("input_layernorm", "post_attention_layernorm")
     if cfg.kv_rank:
         return _latent_attention(cfg)
+    apertus = cfg.feed_forward == "xielu"
+    before, after = ("attention_layernorm", "feedforward_layernorm") if apertus else ("input_layernorm", "post_attention_layernorm")
     parts = {
         f"{before}.weight": Part((D,), ("attention_norm", "scale_D"), False),
         "self_attn.q_proj.weight": Part((N * H, D), ("attention", "query_DNH"), True),

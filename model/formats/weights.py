@@ -100,14 +100,14 @@ def files_of(folder: Path) -> dict[str, Path]:
     if (folder / INDEX).exists():
         index = folder / INDEX
         try:
-            names = dict(json.loads(index.read_text("utf-8"))["weight_map"])
-        except (ValueError, KeyError, TypeError):
+            names = {str(name): str(file) for name, file in json.loads(index.read_text("utf-8"))["weight_map"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(f"{index} is not an index of safetensors (a JSON object with weight_map); download it again") from None
-        for file in sorted(set(names.values())):
-            if not isinstance(file, str) or PurePosixPath(file).name != file or not file.endswith(".safetensors"):
-                raise ValueError(f"{index} names the file {file!r}; expected the name of a .safetensors file in the same folder")
-            if not (folder / file).exists():
-                raise ValueError(f"{folder / file} is missing, but {INDEX} names it; is the download complete?")
+        for shard in sorted(set(names.values())):
+            if PurePosixPath(shard).name != shard or not shard.endswith(".safetensors"):
+                raise ValueError(f"{index} names the file {shard!r}; expected the name of a .safetensors file in the same folder")
+            if not (folder / shard).exists():
+                raise ValueError(f"{folder / shard} is missing, but {INDEX} names it; is the download complete?")
         where = {name: folder / file for name, file in names.items()}
         for file in sorted(set(where.values())):
             for name in {name for name, holder in where.items() if holder == file} - set(_names(file)):

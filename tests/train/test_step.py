@@ -17,6 +17,7 @@ from varietas.launch.config import load_config
 from varietas.model import decoder
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import WRITTEN_OUT, bind, graph_and_shapes
+from varietas.model.lora import merged, without_adapters
 from varietas.model.sharding import batch_sharding, make_mesh, matrices
 from varietas.train.experiment import OptimConfig
 from varietas.train.optimizer import learning_rate, make_optimizer, warm_up_warning
@@ -179,6 +180,50 @@ def test_any_mesh_trains_the_same_adapters_and_nothing_else(sizes: tuple[int, in
         same = jax.tree.map(lambda x, before: bool((np.asarray(x) == before).all()), many.state.params[name], given)
         assert not any(jax.tree.leaves(same)) if name == "adapters" else all(jax.tree.leaves(same))
     assert len(jax.tree.leaves(many.gradients)) == len(jax.tree.leaves(many.state.params["adapters"]))  # the rest has no moments
+
+
+PREFERENCES = replace(OPTIM, dpo_beta=0.5)
+ADAPTERS: dict[str, Any] = {"lora_rank": 4, "lora_alpha": 256.0}
+
+
+def textbook_pairs(adapters: Any, batch: Batch) -> tuple[jax.Array, Any]:
+    """Returns the mean loss of the pairs of segments of a batch (Rafailov et al., 2023, equation 7), and the loss and margin of each."""
+    cfg, found = replace(CFG, **ADAPTERS), dict[tuple[int, int, int], Any]()
+    params = fresh(cfg).params
+    trained, reference = merged({**params, "adapters": adapters}, cfg), without_adapters(params)
+    ratio = textbook_loss(trained, batch)[1] - textbook_loss(reference, batch)[1]
+    for row, segments in enumerate(batch["segments"]):
+        for place in range(2):
+            sides = [np.flatnonzero((segments[:-1] == n) & (segments[1:] == n)) for n in (2 * place + 1, 2 * place + 2)]
+            if all(map(len, sides)):
+                margin = PREFERENCES.dpo_beta * (ratio[row, sides[0]].sum() - ratio[row, sides[1]].sum())
+                language = max(int(batch["languages"][row, side[0]]) for side in sides)  # a pair has one, but in these batches
+                found[row, place, language] = -jax.nn.log_sigmoid(margin), margin
+    return jnp.stack([loss for loss, _ in found.values()]).mean(), found
+
+
+def test_preferences_have_the_loss_and_the_gradients_of_the_textbook() -> None:
+    first = run(steps=1, optim=PREFERENCES, **ADAPTERS)
+    adapters = fresh(replace(CFG, **ADAPTERS), PREFERENCES).params["adapters"]
+    gradients, found = jax.tree.map(np.asarray, jax.grad(textbook_pairs, has_aux=True)(adapters, BATCHES[0]))
+    losses, metrics = [loss for loss, _ in found.values()], first.metrics[0]
+    assert metrics["loss"] == pytest.approx(np.mean(losses), rel=1e-5) and len(found) >= 5 and np.std(losses) > 0.01
+    for language in range(N_LANGUAGES):
+        mine = [both for (_, _, other), both in found.items() if other == language]
+        assert metrics["targets"][language] == len(mine)
+        assert metrics["nll"][language] == pytest.approx(sum(loss for loss, _ in mine), rel=1e-5)
+        assert metrics["margin"][language] == pytest.approx(sum(margin for _, margin in mine), abs=1e-4)
+        assert metrics["wins"][language] == sum(margin > 0 for _, margin in mine)
+    norm = float(optax.tree.norm(gradients))
+    assert metrics["grad_norm"] == pytest.approx(norm, rel=1e-4)
+    assert_trees_close(first.gradients, jax.tree.map(lambda x: x * min(1, OPTIM.clip_norm / norm), gradients), 1e-4)
+
+
+@pytest.mark.parametrize(("sizes", "grad_accum"), [((8, 1, 1), 1), ((2, 2, 2), 1), (ONE, 4)])
+def test_preferences_are_learned_alike_on_any_mesh_and_in_parts(sizes: tuple[int, int, int], grad_accum: int) -> None:
+    one, other = run(steps=4, optim=PREFERENCES, **ADAPTERS), run(sizes, 4, grad_accum, optim=PREFERENCES, **ADAPTERS)
+    np.testing.assert_allclose(other.losses, one.losses, rtol=1e-5)
+    assert_trees_close(other.gradients, one.gradients, 3e-5)
 
 
 def test_a_frozen_matrix_costs_no_gradient() -> None:
@@ -351,7 +396,7 @@ def test_a_step_that_shall_not_count_changes_nothing(sizes: tuple[int, int, int]
         jax.tree.map(np.testing.assert_array_equal, same, jax.tree.map(np.asarray, state))
     passed = passed_over(jax.tree.map(lambda x, like: jax.device_put(x, like.sharding), fresh(), abstract), 7)
     counts = [int(x) for x in jax.tree.leaves(passed) if x.ndim == 0]
-    assert counts == [7] * 3  # of the state, of Adam and of the schedule
+    assert counts == [7, 0, 7]  # of the state, of Adam, whose moments are as before, and of the schedule
     rate = after(passed, 7)
     assert rate[1] and int(rate[0].step) == 8
 

@@ -124,7 +124,7 @@ class Execution:
     def _answer(self, bad: Dispatched) -> None:
         """Decides what follows a step that was not applied, after the same step was computed again."""
         rest()  # what follows may compile
-        again = self._dispatch(bad.step, bad.batch, bad.limit)
+        again = self._dispatch(NO_STEP, bad.batch, bad.limit)
         if not agree(bad.metrics, jax.block_until_ready(again.metrics), self._tolerance):
             self._blame_device(bad, again.metrics)
         exp = self._program.exp
@@ -136,11 +136,10 @@ class Execution:
             policy, problem = "stop", f"{problem}, after {IN_A_ROW} steps in a row that were left out"
         if policy == "rollback":
             raise RollBack(bad.step, f"step {bad.step}: {problem}")
-        documents = self._blame_documents(bad, math.inf if not finite else bad.limit)
+        in_nats_per_token = finite and not exp.optim.dpo_beta  # as the losses of single rows are
+        documents = self._blame_documents(bad, bad.limit if in_nats_per_token else math.inf)
         if policy == "stop":
-            seen = self._recorder.seen
-            self._recorder.record(bad.step, bad.metrics)
-            self._recorder.seen = seen  # its rows have taught nothing
+            self._recorder.record(bad.step, bad.metrics, taught=False)
             field = "on_spike" if finite else "on_not_finite"
             advice = (
                 f"look at them, go on without them (train.{field}=skip), or start another --run with a lower optim.peak_lr or "

@@ -195,7 +195,7 @@ def table(
     Args:
         texts: From `encode`.
         trained: The likelihoods of the trained model by language, in nats.
-        untrained: Those of the model before its first step; empty if it is not known.
+        untrained: Those of the model with random parameters; empty if they are not known.
         unigram: Those of the token frequencies; empty if there is no mixture.
         trained_on: The languages that have text in the mixture; None if it is not known.
     """

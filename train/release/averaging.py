@@ -8,7 +8,9 @@ from typing import Any
 
 import jax
 
-from varietas.data.files import new_folder
+from varietas.data.chat.template import FILE as TEMPLATE
+from varietas.data.chat.template import own_template
+from varietas.data.files import new_folder, write_atomically
 from varietas.data.tokenizer.model import file_in
 from varietas.model.decoder import Params
 from varietas.train.experiment import Experiment
@@ -40,9 +42,11 @@ def average_checkpoints(checkpoints: Sequence[Checkpoint], run: Path, config: Ma
     with new_folder(run) as folder:
         languages = sorted({code for checkpoint in checkpoints for code in languages_of(checkpoint.run)})
         write_run(folder, mean, config, exp, Origin(AVERAGED, list(map(str, checkpoints)), languages))
-        tokenizer = file_in(checkpoints[0].run)
-        shutil.copyfile(tokenizer, folder / tokenizer.name)
-        keep_files(checkpoints[0].run / FOLDER, folder)
+        first = checkpoints[0].run
+        shutil.copyfile(file_in(first), folder / file_in(first).name)
+        if template := own_template(first):
+            write_atomically(folder / TEMPLATE, template)
+        keep_files(first / FOLDER, folder)
 
 
 @partial(jax.jit, donate_argnums=0)

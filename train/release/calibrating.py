@@ -56,7 +56,7 @@ def importances(network: Network, processor: Tokenizer, documents: Iterable[Docu
 
 
 def _rows(processor: Tokenizer, documents: Iterable[Document], length: int, at_once: int) -> np.ndarray:
-    """Returns full rows of `length` tokens, int32, of all languages alike, a multiple of `at_once` of them."""
+    """Returns full rows of `length` tokens, int32: as many of each language, and a multiple of `at_once` in all."""
     ids: dict[str, list[int]] = {}
     for document in documents:
         of_language = ids.setdefault(document.lang, [])
@@ -64,10 +64,10 @@ def _rows(processor: Tokenizer, documents: Iterable[Document], length: int, at_o
             of_language += processor.encode(document.text, add_bos=True)
     if not ids:
         raise ValueError("there is no document to calibrate on")
-    n = max(1, TOKENS // length) * length
+    multiple = at_once // math.gcd(at_once, len(ids))
+    n = max(1, -(-TOKENS // (length * multiple))) * multiple * length
     rows = [np.fromiter(islice(cycle(of_language), n), np.int32, n).reshape(-1, length) for of_language in ids.values()]
-    every = np.concatenate(rows)
-    return np.resize(every, (-(-len(every) // at_once) * at_once, length))  # repeats the first ones
+    return np.concatenate(rows)
 
 
 def _on(mesh: Mesh, rows: np.ndarray) -> jax.Array:

@@ -41,7 +41,8 @@ class Facts:
     @property
     def codes(self) -> list[str]:
         """The ISO codes of these languages."""
-        return sorted({code.split("_")[0] for code in self.seen})
+        known = self.seen or (self.origin.languages if self.origin else ())
+        return sorted({code.split("_")[0] for code in known})
 
 
 def facts_of(run: Path, network: Network, step: int) -> Facts:
@@ -103,7 +104,8 @@ def made(facts: Facts) -> str:
     steps = f"with Varietas {varietas.__version__} for {facts.step:,} steps on {tokens:,} tokens in {len(facts.seen)} languages"
     if facts.origin is None:
         return f"trained from scratch {steps}"
-    return f"{facts.origin}, trained further {steps}" if facts.origin.kind == CONTINUED else str(facts.origin)
+    begun = f"{facts.origin.kind} from {', '.join(Path(source).name for source in facts.origin.sources)}"  # others lack these folders
+    return f"{begun}, trained further {steps}" if facts.origin.kind == CONTINUED else begun
 
 
 def _languages(seen: Mapping[str, int], evaluation: Evaluation | None) -> list[str]:

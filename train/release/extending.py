@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from varietas.data.chat.template import FILE as TEMPLATE
+from varietas.data.chat.template import own_template
 from varietas.data.files import new_folder, write_atomically
 from varietas.data.tokenizer.extend import Extended
 from varietas.data.tokenizer.model import FILES, file_name, from_bytes
@@ -51,6 +53,8 @@ def extend_vocabulary(
     with new_folder(run) as folder:
         write_run(folder, params, config, exp, Origin(EXTENDED, [str(checkpoint)], languages_of(checkpoint.run)))
         write_atomically(folder / file_name(tokenizer.content), tokenizer.content)
+        if template := own_template(checkpoint.run):
+            write_atomically(folder / TEMPLATE, template)
         keep_files(checkpoint.run / FOLDER, folder, without=FILES)
 
 

@@ -1,4 +1,4 @@
-"""Makes a run of a release: its weights become checkpoint 0, which can be evaluated, continued, exported and trained further from."""
+"""Makes a run of a release: its weights become checkpoint 0, which can be evaluated, generated with, exported and trained further from."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

@@ -35,10 +35,10 @@ def losses_section(history: History) -> str:
     ends = {code: end for code, line in lines.items() if (end := smoothed_end(line)) is not None}
     if not ends:
         return quiet("No loss of a language has been recorded.")
-    mean = f"Each point is the mean over the tokens of {every} steps. " if (every := history.together.every) > 1 else ""
+    mean = f"Each point is the mean over {every} steps. " if (every := history.together.every) > 1 else ""
     if len(ends) == 1:
         (line,) = lines.values()
-        return line_chart([line], title=f"{line.name}: nats per token") + quiet(f"The run has trained on no other language. {mean}")
+        return line_chart([line], title=f"{line.name}: {history.unit}") + quiet(f"The run has trained on no other language. {mean}")
     order = sorted(ends, key=lambda code: (-ends[code], code))
     together = replace(history.together, name="all languages", note=fixed(smoothed_end(history.together), 2))
     worst, best = (replace(lines[code], note=fixed(ends[code], 2)) for code in (order[0], order[-1]))
@@ -48,12 +48,13 @@ def losses_section(history: History) -> str:
     begin = x_axis.high / 5 if longest > FEW else 0.0  # the steep fall at the beginning would leave no room for the rest
     y_axis = linear_axis(finite(y for x, y in points if x >= begin))
     cut = any(not y_axis.low <= y <= y_axis.high for y in finite(y for _, y in points))
-    note = f"Worst language first. Each panel spans {figure(y_axis.low)} to {figure(y_axis.high)} nats per token"
+    note = f"Worst language first. Each panel spans {figure(y_axis.low)} to {figure(y_axis.high)} {history.unit}"
     note += " and cuts off values of the first steps outside that range. " if cut else ". "
     note += f"The grey {'curve' if longest > 1 else 'dot'} is all languages together. {mean}"
     if longest > 1:
         last = f"the last tenth of its points, at least {SMOOTHED}" if longest > SMOOTHED else "its points"
         note += f"The number beside a name, which sets the order, is the median of {last}. "
-    note += "A loss per token does not compare languages fairly; bits per byte in the evaluation do."
-    chart = line_chart([worst, together, best], title="Worst, all and best: nats per token")
+    if history.unit == "nats per token":
+        note += "A loss per token does not compare languages fairly; bits per byte in the evaluation do."
+    chart = line_chart([worst, together, best], title=f"Worst, all and best: {history.unit}")
     return panels(lines, ends, together, x_axis, y_axis) + quiet(note) + chart

@@ -111,8 +111,8 @@ def explanation(evaluation: Evaluation) -> str:
     """Explains the columns of `details`."""
     note = (
         "Fewer bits per byte are better. They can be compared between tokenizers, and between languages as far as their texts say the "
-        "same. “Untrained” is this model before its first step. “Unigram” is a model that knows only how often each token occurs in the "
-        "training text, and “Below unigram” is how far the run’s bits per byte are below it."
+        "same. “Untrained” is a model of this shape with random parameters. “Unigram” is a model that knows only how often each token "
+        "occurs in the training text, and “Below unigram” is how far the run’s bits per byte are below it."
     )
     if len(evaluation.languages) > 1:
         note = f"Worst language first. {note}"

@@ -90,7 +90,7 @@ def training(config: Mapping[str, Any], env: Mapping[str, Any], history: History
         ("Parameters", compact(parameters), figure(parameters)),
         ("Steps", figure(history.steps), f"of {figure(planned)} planned" if planned else ""),
         ("Tokens seen", compact(history.tokens) if history.steps else "–", f"in {plural(len(history.seen), 'language')}"),
-        ("Last loss", fixed(history.loss), f"nats per token, in step\u00a0{figure(history.loss_step)}"),
+        ("Last loss", fixed(history.loss), f"{history.unit}, in step\u00a0{figure(history.loss_step)}"),
         ("Tokens per second", compact(history.rate), "median over steps" if history.steps > 1 else "in the only step"),
         ("Mesh", " × ".join(figure(number(size)) for size in mesh.values()) or "–", esc(" × ".join(mesh))),
     ]

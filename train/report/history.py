@@ -55,6 +55,11 @@ class History:
     seen: dict[str, float] = field(default_factory=dict)
     epochs: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def unit(self) -> str:
+        """What the loss is measured in."""
+        return "nats per pair" if "accuracy" in self.curves else "nats per token"
+
 
 def read_json(path: Path) -> object:
     """Returns the contents of a JSON file, or None if it is missing or broken."""

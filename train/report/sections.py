@@ -20,7 +20,7 @@ def loss_section(history: History) -> str:
     if not history.steps:
         return quiet("No step has been recorded yet.") + unreadable(history)
     bad, curve = history.not_finite, history.curves.get("loss", NO_CURVE)
-    said = line_chart([curve], title="Nats per token", height=280, marks=bad[:: 1 + len(bad) // 100])
+    said = line_chart([curve], title=history.unit.capitalize(), height=280, marks=bad[:: 1 + len(bad) // 100])
     note = "Steps are counted from 0. "
     if curve.every > 1:
         note += f"Each point is the mean of {curve.every} steps; the band around the curve spans their least and greatest loss."

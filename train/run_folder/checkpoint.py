@@ -166,6 +166,11 @@ class Checkpoints:
             if name not in meta["shapes"]:
                 raise ValueError(f"checkpoint {step} of {self.folder} has no state of an optimiser; leave train.init_optimizer at false")
             if other := _differences(item, meta["checksums"][name], meta["shapes"][name]):
+                if name == "optimizer":
+                    raise ValueError(
+                        f"checkpoint {step} of {self.folder} has the state of another optimiser ({other}), as another optim.name or "
+                        "model.lora_rank makes it; leave train.init_optimizer at false, or set them as they were"
+                    )
                 raise ValueError(
                     f"checkpoint {step} of {self.folder} is of another model ({other}); pass the parts (`build`) that the run was made "
                     "with, or give another --run"

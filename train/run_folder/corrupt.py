@@ -99,7 +99,7 @@ def read_corrupt(run: Path) -> list[dict[str, Any]]:
     """Reads corrupt.jsonl: step, row, source, language, document, tokens, file and why of each document, as they were found."""
     records = []
     if (run / FILE).exists():
-        for line in (run / FILE).read_text("utf-8").splitlines():
+        for line in (run / FILE).read_text("utf-8", "replace").splitlines():
             with contextlib.suppress(ValueError):  # unfinished, because the process was killed
                 records.append(json.loads(line))
     return records

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses in nats a token.
+    """Losses in nats a token; of preferences, in nats a pair.
 
     Attributes:
         steps: Numbers of the steps, from 0, int64 (n,).
@@ -35,7 +35,7 @@ class Losses:
         for code in languages:
             axes.plot(self.steps, self.languages[code], linewidth=0.8, label=code)
         axes.plot(self.steps, self.loss, color="black", linewidth=1.6, label="all")
-        axes.set(xlabel="step", ylabel="loss (nats a token)")
+        axes.set(xlabel="step", ylabel="loss (nats)")
         axes.legend(ncols=2, fontsize="small")
         return axes
 

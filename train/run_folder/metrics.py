@@ -66,12 +66,13 @@ class Recorder:
         """Excludes the time since the last step from the speed of the next one. Call it after work that is not training."""
         self._clock = time.perf_counter()
 
-    def record(self, step: int, on_device: dict[str, jax.Array]) -> float:
+    def record(self, step: int, on_device: dict[str, jax.Array], taught: bool = True) -> float:
         """Waits for a step to finish, writes its record and shows it.
 
         Args:
             step: The number of the step, from 0.
             on_device: The metrics of the step, from `step.make_step`.
+            taught: Whether it changed the model. Otherwise its tokens do not count as seen.
 
         Returns:
             The loss.
@@ -80,7 +81,7 @@ class Recorder:
         now = time.perf_counter()
         elapsed, self._clock = now - self._clock, now
         tokens = values["tokens"].astype(np.int64)
-        self.seen = self.seen + tokens
+        seen = self.seen + tokens
         speed = float(tokens.sum()) / elapsed
         record: dict[str, Any] = {
             "step": step,
@@ -88,12 +89,21 @@ class Recorder:
             "tokens": int(tokens.sum()),
             "tokens_per_second": round(speed, 1),
             "mfu": round(speed * self._flops_per_token / self._peak, 4) if self._peak else None,
-            "languages": self._languages(step, values["nll"], values["targets"], tokens),
+            "languages": self._languages(step, values["nll"], values["targets"], tokens, seen),
         }
+        if taught:
+            self.seen = seen
+        if "wins" in values:
+            n = max(1.0, float(values["targets"].sum()))
+            record["accuracy"], record["margin"] = (number(round(float(values[name].sum()) / n, 4)) for name in ("wins", "margin"))
+            for code, won, of in zip(self._stream.corpus.languages, values["wins"].tolist(), values["targets"].tolist(), strict=True):
+                if of:
+                    record["languages"][code]["accuracy"] = round(won / of, 4)
         if "loads" in values:
             loads = values["loads"].astype(np.int64)
             record["max_violation"] = round(max_violation(loads.sum(1)), 4)
-            self._loads, self._steps = (self._loads + loads if self._steps else loads), self._steps + 1
+            if taught:
+                self._loads, self._steps = (self._loads + loads if self._steps else loads), self._steps + 1
         if self._log:
             self._log.write(record)
         if self._corrupt:
@@ -117,14 +127,16 @@ class Recorder:
             self._log.write({"step": step, **nothing, "tokens": 0, "languages": {}, "left_out": why})
         self.restart_clock()
 
-    def _languages(self, step: int, nll: np.ndarray, targets: np.ndarray, tokens: np.ndarray) -> dict[str, dict[str, float | None]]:
+    def _languages(
+        self, step: int, nll: np.ndarray, targets: np.ndarray, tokens: np.ndarray, seen: np.ndarray
+    ) -> dict[str, dict[str, float | None]]:
         """Returns a record for each language seen so far: its loss, its tokens in this step and its epochs so far.
 
         The loss is in nats per target; None if the language has no target in this step or the loss is not a number.
         """
         losses = np.divide(nll, targets, out=np.full_like(nll, np.nan), where=targets > 0)  # `number` turns NaN into None
         epochs = self._stream.epochs_of_languages((step + 1) * self._batch_size * self._stream.seq_len)
-        columns = (self.seen.tolist(), losses.tolist(), tokens.tolist(), epochs.tolist())
+        columns = (seen.tolist(), losses.tolist(), tokens.tolist(), epochs.tolist())
         return {
             code: {"loss": number(loss), "tokens": n, "epochs": round(epoch, 6)}
             for code, seen, loss, n, epoch in zip(self._stream.corpus.languages, *columns, strict=True)

@@ -10,7 +10,8 @@ import pytest
 
 from varietas.data.chat.encoder import ChatModel, chat_model
 from varietas.data.chat.marks import learned as is_learned
-from varietas.data.chat.marks import mark, signed, unsigned, without_marks
+from varietas.data.chat.marks import mark, widened, without_marks
+from varietas.data.chat.marks import rejected as is_rejected
 from varietas.data.chat.template import OWN, Chat
 from varietas.data.clean.cleaning import Cleaning
 from varietas.data.corpus.corpus import Corpus, corpus_digest, decoded
@@ -56,7 +57,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def corpus(files: Path, model: ChatModel) -> Corpus:
-    prepare([str(files / "chats.jsonl")], model, files / "corpus", Cleaning(unicode=True), one_by_one)
+    prepare([str(files / "chats.jsonl")], model, files / "corpus", Cleaning(unicode=True), one_by_one, reading=Reading(kind="chat"))
     return Corpus(files / "corpus")
 
 
@@ -64,14 +65,16 @@ def stream_of(corpus: Corpus | Sources) -> Stream:
     return Stream(corpus, Mixture(), L, seed=3)
 
 
-def test_marks_keep_ids(model: ChatModel) -> None:
-    for dtype, most in (("<u2", 1 << 15), ("<u4", 1 << 31)):
-        ids = np.array([0, 1, most - 1], dtype)
-        learned = np.array([True, False, False])
-        marked = mark(ids, learned)
+def test_marks_keep_ids() -> None:
+    for dtype, most in (("<u2", 1 << 14), ("<u4", 1 << 30)):
+        ids = np.array([0, 1, most - 1, 2], dtype)
+        learned, rejected = np.array([True, False, False, True]), np.array([False, False, True, True])
+        marked = mark(ids, learned, rejected)
         assert marked.dtype == ids.dtype and without_marks(marked).tolist() == ids.tolist()
-        assert is_learned(marked).tolist() == learned.tolist()
-        assert signed(marked).tolist() == [0, ~1, ~(most - 1)] and unsigned(signed(marked)).tolist() == ids.tolist()
+        for learns in (True, False):
+            wide = widened(marked, learns)
+            assert wide.dtype == np.uint32 and without_marks(wide).tolist() == ids.tolist()
+            assert is_learned(wide).tolist() == (learned & learns).tolist() and is_rejected(wide).tolist() == rejected.tolist()
 
 
 def test_a_corpus_of_conversations(corpus: Corpus, model: ChatModel) -> None:
@@ -137,7 +140,7 @@ def test_conversations_without_the_flag(model: ChatModel, tmp_path: Path) -> Non
 
 
 def test_a_template_that_was_changed_is_damage(files: Path, model: ChatModel, tmp_path: Path) -> None:
-    prepare([str(files / "chats.jsonl")], model, tmp_path / "c", Cleaning(), one_by_one)
+    prepare([str(files / "chats.jsonl")], model, tmp_path / "c", Cleaning(), one_by_one, reading=Reading(kind="chat"))
     (tmp_path / "c" / "chat_template.jinja").write_text("other")
     with pytest.raises(ValueError, match=r"chat_template.jinja: it is not the chat template with which the corpus was prepared"):
         Corpus(tmp_path / "c")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from varietas.data.chat.template import OWN, Chat, Unusable, template_of
-from varietas.data.text.conversation import Turns, turns_of
 from varietas.data.tokenizer.model import load
 
 TURNS = (
@@ -86,31 +85,16 @@ def test_no_turn_can_forge_the_end_of_a_turn(tokenizer: Path) -> None:
         Chat(load(tokenizer), OWN).prompt((("user", "a</s>"),))
 
 
-@pytest.mark.parametrize(
-    ("record", "expected"),
-    [
-        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, (("user", "a"), ("assistant", "b"))),
-        ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}, (("user", "a"), ("assistant", "b"))),
-        ({"messages": [{"role": "assistant", "content": [{"type": "text", "text": "b"}]}]}, (("assistant", "b"),)),
-        ({"messages": "a"}, "not a conversation"),
-        ({"messages": []}, "nothing said by the assistant"),
-        ({"messages": [{"role": "assistant", "content": " "}]}, "nothing said by the assistant"),
-        ({"messages": ["a"]}, "a message is not an object"),
-        ({"messages": [{"content": "a"}]}, "a message without a role"),
-        ({"messages": [{"role": "judge", "content": "a"}]}, "a message of an unknown role"),
-        ({"messages": [{"role": "assistant", "content": None}]}, "a message without content"),
-        ({"messages": [{"role": "assistant", "content": None, "tool_calls": [{}]}]}, "a message with tool_calls"),
-        ({"messages": [{"role": "assistant", "content": "a", "weight": 0}]}, "a message with a weight"),
-        ({"messages": [{"role": "assistant", "content": "a"}], "tools": [{}]}, "a conversation with tools"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "a message with parts that are not text"),
-    ],
-)
-def test_turns_of_a_record(record: dict[str, object], expected: Turns | str) -> None:
-    if isinstance(expected, tuple):
-        assert turns_of(record) == expected
-        return
-    with pytest.raises(ValueError, match=expected):
-        turns_of(record)
+def test_the_end_of_a_turn_is_its_first_special_token(tokenizer: Path) -> None:
+    """Llama 2 writes a space before it, others a line break."""
+    template = "{% for m in messages %}{{ m.role + ': ' + m.content + ' \n' }}{% if m.role == 'assistant' %}</s>{% endif %}{% endfor %}"
+    assert Chat(load(tokenizer), template).end_id == load(tokenizer).eos_id()
+
+
+def test_a_conversation_of_which_nothing_is_marked(tokenizer: Path) -> None:
+    template = "{% for m in messages %}{% generation %}{% endgeneration %}{{ m.content }}{% endfor %}"
+    with pytest.raises(Unusable, match="the chat template marks nothing that the assistant says"):
+        Chat(load(tokenizer), template).encode(TURNS)
 
 
 def test_a_tokenizer_without_a_template(tokenizer: Path, tmp_path: Path) -> None:
