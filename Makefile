@@ -5,6 +5,9 @@ RUN ?= runs/demo
 # Nothing is compiled to bytecode beforehand: that took two fifths of an installation, for modules of which most are never imported.
 PIP := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt
 
+# Otherwise each of the hundreds of processes that tests start would compile jax's modules again, which takes most of its start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-all lint types bench bench-gpu bench-aot wheel clean
 
 demo: .venv/demo

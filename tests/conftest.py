@@ -7,6 +7,7 @@ out; with it a test that is skipped although this machine could run it is a fail
 import os
 import platform
 import re
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ import slurm_cluster
 if TYPE_CHECKING:
     from varietas.data.corpus.sources import Sources
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore it
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update(
     "jax_disable_most_optimizations", True
