@@ -53,7 +53,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("train", "--config", "", "--run", "x"), "choose from demo"),
         (("train", "--config", "folder", "--run", "x"), "--config folder: a folder"),
         (("train", "--config", "file", "--run", "x"), "--config file: not a .py file"),
-        (("train", "--config", "binary.py", "--run", "x"), Error: source code string cannot contain null bytes"),
+        (("train", "--config", "binary.py", "--run", "x"), "Error: source code string cannot contain null bytes"),
         (("train", "--config", "syntax.py", "--run", "x"), "syntax.py, line 1: SyntaxError"),
         (("train", "--config", "raises.py", "--run", "x"), "raises.py, line 1: ZeroDivisionError"),
         (("train", "--config", "none.py", "--run", "x"), "get_config() returned nothing"),

@@ -38,8 +38,9 @@ def test_all_languages_have_as_many_tokens(corpus_folder: Path) -> None:
     assert rows.shape == (2 * TOKENS // 128, 128) and len(czech) < TOKENS
     assert rows[: TOKENS // 128].ravel().tolist() == (czech * TOKENS)[:TOKENS]  # repeated, since it is short
     assert _rows(processor, TEXT[:1], 512, 8).shape == (8, 512)  # a multiple of the rows at a time
-    few = _rows(processor, TEXT[:1], 512, 24)
-    assert few.shape == (24, 512) and (few[:4] == few[20:]).all()
+    more = _rows(processor, TEXT, 512, 24)
+    greek = [processor.bos_id(), *processor.encode(TEXT[1].text)]
+    assert more.shape == (24, 512) and more[12].tolist() == greek[:512]  # twelve rows of each language
     with pytest.raises(ValueError, match="there is no document to calibrate on"):
         _rows(processor, [], 512, 8)
 
