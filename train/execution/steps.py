@@ -124,7 +124,7 @@ class Execution:
     def _answer(self, bad: Dispatched) -> None:
         """Decides what follows a step that was not applied, after the same step was computed again."""
         rest()  # what follows may compile
-        again = self._dispatch(NO_STEP, bad.batch, bad.limit)
+        again = self._dispatch(bad.step, bad.batch, -math.inf)  # without effect, whatever its last bits are
         if not agree(bad.metrics, jax.block_until_ready(again.metrics), self._tolerance):
             self._blame_device(bad, again.metrics)
         exp = self._program.exp
