@@ -37,6 +37,9 @@ def test_the_commands_from_text_to_a_report_run(tmp_path: Path, corpus_folder: P
     for file in ("chats/1.jsonl", "held_out.jsonl"):
         turns = [{"role": "user", "content": "Kolik je 1 + 1?"}, {"role": "assistant", "content": "Dvě."}]
         (tmp_path / file).write_text(f"{json.dumps({'messages': turns, 'lang': 'ces_Latn'})}\n" * 40)
+    (tmp_path / "pairs").mkdir()
+    pair = {"prompt": "Kolik je 1 + 1?", "chosen": "Dvě.", "rejected": "Tři.", "lang": "ces_Latn"}
+    (tmp_path / "pairs" / "1.jsonl").write_text(f"{json.dumps(pair)}\n" * 40)
     verbs = []
     for line in "".join(blocks(section("Training on your own text"))).replace("\\\n", " ").splitlines():
         program, verb, *arguments = shlex.split(line.replace("32000", "3000"))  # so many pieces would take minutes
@@ -46,7 +49,7 @@ def test_the_commands_from_text_to_a_report_run(tmp_path: Path, corpus_folder: P
         assert done.returncode == 0, f"{line}: {done.stderr}"
         verbs.append(verb)
     assert verbs == ["tokenizer", "prepare", "mixture", "train", "evaluate", "generate", "report", "export", "export"] + [
-        "prepare", "train", "generate", "evaluate", "export", "train", "export"
+        "prepare", "train", "generate", "evaluate", "export", "train", "export", "prepare", "train"
     ]  # fmt: skip
     assert (tmp_path / "runs" / "mine" / "report.html").stat().st_size > 10_000
 
