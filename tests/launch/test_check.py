@@ -65,7 +65,8 @@ def test_shipped_configs_are_sound(name: str) -> None:
     assert math.prod(resolve_mesh(config, 8)) == 8
     assert config.model.vocab_size == 0  # the tokenizer's
     module = sys.modules[f"varietas.configs.{name}"].__doc__ or ""
-    assert f"varietas {'prepare' if name == 'web' else 'train'} --config {name}" in module
+    verb = {"web": "prepare", "eurollm_1p7b": "submit", "eurollm_9b": "submit"}.get(name, "train")
+    assert f"varietas {verb} --config {name}" in module
 
 
 def test_settings_do_not_start_jax() -> None:
