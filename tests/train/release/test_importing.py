@@ -93,7 +93,7 @@ def test_what_was_imported_goes_out_with_the_same_bits(imported: tuple[Any, Path
     for name, tensor in before.items():
         assert tensor.dtype == after[name].dtype and tensor.tobytes() == after[name].tobytes(), name
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
-    assert f"imported from {release}" in card
+    assert f"imported from {release.name}" in card and str(release) not in card  # others lack that folder
     assert (
         json.loads((tmp_path / "out" / "config.json").read_text())["architectures"]
         == json.loads((release / "config.json").read_text())["architectures"]
