@@ -35,7 +35,7 @@ def losses_section(history: History) -> str:
     ends = {code: end for code, line in lines.items() if (end := smoothed_end(line)) is not None}
     if not ends:
         return quiet("No loss of a language has been recorded.")
-    mean = f"Each point is the mean over {every} steps. " if (every := history.together.every) > 1 else ""
+    mean = f"Each point is the mean over the tokens of {every} steps. " if (every := history.together.every) > 1 else ""
     if len(ends) == 1:
         (line,) = lines.values()
         return line_chart([line], title=f"{line.name}: {history.unit}") + quiet(f"The run has trained on no other language. {mean}")
