@@ -136,7 +136,8 @@ def _check_shapes(config: ConfigDict) -> None:
         )
     if seq_len > m.max_seq_len:
         raise ValueError(
-            f"data.seq_len={seq_len} is longer than model.max_seq_len={m.max_seq_len}; set data.seq_len={m.max_seq_len} or less"
+            f"data.seq_len={seq_len} is longer than model.max_seq_len={m.max_seq_len}; set data.seq_len={m.max_seq_len} or less, or a "
+            "higher model.max_seq_len"
         )
     if seq_len < 2:
         raise ValueError("data.seq_len=1 leaves no token to predict; set data.seq_len=2 or more")

@@ -73,6 +73,13 @@ def add_text(parser: argparse.ArgumentParser) -> None:
     add_reading(parser)
 
 
+def add_chat(parser: argparse.ArgumentParser) -> None:
+    """Adds --chat, which says that the text of `add_text` is conversations."""
+    parser.add_argument(
+        "--chat", action="store_true", help="--text has conversations (`messages`), of which the assistant's turns are measured"
+    )
+
+
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that say how records become documents."""
     parser.add_argument(

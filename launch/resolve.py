@@ -98,10 +98,12 @@ def check_objective(config: ConfigDict, corpus: Corpus | Sources) -> None:
     beta = config.optim.dpo_beta
     for source in sources_of(corpus).values():
         if source.has_preferences and not beta:
-            raise ValueError(f"data.corpus {source.path} holds preferences; set optim.dpo_beta, such as 0.1")
+            raise ValueError(
+                f"data.corpus {source.path} holds preferences; set optim.dpo_beta, such as 0.1, and model.lora_rank, such as 64"
+            )
         if beta and not source.has_preferences:
             raise ValueError(
-                f"optim.dpo_beta={beta} needs preferences, but data.corpus {source.path} holds none; prepare some with "
+                f"optim.dpo_beta={beta} needs preferences alone, but data.corpus {source.path} holds none; leave it out, prepare some with "
                 "`varietas prepare --preferences`, or set optim.dpo_beta=0"
             )
 

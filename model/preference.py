@@ -5,7 +5,7 @@ reference, the loss of a pair is
 
     -log σ(margin),  margin = β (log π(chosen) / ρ(chosen) - log π(rejected) / ρ(rejected))
 
-where the probabilities are those of the tokens that are learned. Dimension P stands for the pairs that a row may have.
+where the probabilities are those of the tokens that are learned. Each of the two terms is called the reward of its side. Dimension P stands for the pairs that a row may have.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,8 @@ class Pairs(NamedTuple):
     there_BP: jax.Array  # whether there is a pair, float32, 0 or 1
     languages_BP: jax.Array  # int32
     loss_BP: jax.Array  # nats, float32
-    margin_BP: jax.Array  # float32
+    chosen_BP: jax.Array  # reward of the chosen side: β times its log ratio, float32
+    rejected_BP: jax.Array  # of the rejected side; the margin is the difference
     weights_BL: jax.Array  # derivative of the sum of the losses with respect to the nll of each token, float32
 
 
@@ -40,13 +41,18 @@ def pairs(
     """
     sign_BL = jnp.where(segments_BL % 2 == 1, 1.0, -1.0) * mask_BL
     there_BP = are_there(mask_BL, segments_BL)
-    margin_BP = there_BP * beta * _by_pair(jax.ops.segment_sum, sign_BL * (reference_BL - nll_BL), segments_BL)
+    gain_BL, is_chosen_BL = mask_BL * (reference_BL - nll_BL), segments_BL % 2
+    chosen_BP, rejected_BP = (
+        there_BP * beta * _by_pair(jax.ops.segment_sum, gain_BL * side, segments_BL) for side in (is_chosen_BL, 1 - is_chosen_BL)
+    )
+    margin_BP = chosen_BP - rejected_BP
     slope_BP = there_BP * beta * jax.nn.sigmoid(-margin_BP)
     return Pairs(
         there_BP,
         jnp.maximum(_by_pair(jax.ops.segment_max, jnp.where(mask_BL > 0, languages_BL, 0), segments_BL), 0),
         there_BP * jax.nn.softplus(-margin_BP),
-        margin_BP,
+        chosen_BP,
+        rejected_BP,
         sign_BL * jnp.take_along_axis(slope_BP, _place(segments_BL), axis=1, mode="clip"),
     )
 

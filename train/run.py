@@ -136,9 +136,9 @@ def _learned(stream: Stream, exp: Experiment) -> str:
     chats = {name: source for name, source in sources_of(stream.corpus).items() if source.is_chat}
     begun = [piece for piece in stream.documents(0, n) if piece.begin == 0 and piece.source in chats]
     cut = sum(piece.size < chats[piece.source].lengths(piece.language)[piece.document] for piece in begun) / max(1, len(begun))
-    what, lost = ("preferences", "they") if pairs else ("conversations", "their ends")
-    of_these = f"; {cut:.0%} of them do not fit into their row of data.seq_len={exp.seq_len} tokens, and {lost} are not learned"
-    return f"{what}: {learned.sum() / real.sum():.0%} of the tokens are learned{of_these if cut else ''}"
+    what, lost = ("pairs", "are") if pairs else ("conversations", "have ends that are")
+    of_these = f"; {cut:.0%} of the {what} do not fit into their row and {lost} not learned: a higher data.seq_len loses fewer"
+    return f"{'preferences' if pairs else what}: {learned.sum() / real.sum():.0%} of the tokens are learned{of_these if cut else ''}"
 
 
 def _check_same(config: Mapping[str, Any], stream: Stream) -> None:

@@ -91,8 +91,8 @@ def make_step(model: ModelConfig, optim: OptimConfig, steps: int, n_languages: i
     arrays (n_languages,) with the sum `nll` and the numbers `targets` and `tokens` of each language. The sums come from the same forward
     pass as the loss. A mixture of experts has `loads` too, (R, n_languages, E): the tokens of each expert.
 
-    With `optim.dpo_beta`, a pair of conversations stands for a target, and its loss for the negative log-likelihood. There are `wins` and
-    `margin` then, (n_languages,): the pairs whose margin is above 0, and the sum of the margins.
+    With `optim.dpo_beta`, a pair of conversations stands for a target, and its loss for the negative log-likelihood. There are `wins`,
+    `chosen` and `rejected` then, (n_languages,): the pairs whose chosen side has the higher reward, and the sums of the rewards.
 
     Args:
         model: The shape of the model.
@@ -119,8 +119,8 @@ def make_step(model: ModelConfig, optim: OptimConfig, steps: int, n_languages: i
         # The sum that this returns is not the loss of the pairs, but has its gradient.
         loss, _ = cross_entropy(hidden, head, targets, found.weights_BL / total, 0.0, model.loss_chunk)
         of_pair = jax.nn.one_hot(found.languages_BP, n_languages, dtype=jnp.float32)
-        wins = (found.margin_BP > 0).astype(jnp.float32)
-        sums = {"nll": found.loss_BP, "targets": found.there_BP, "wins": wins, "margin": found.margin_BP}
+        wins = (found.chosen_BP > found.rejected_BP).astype(jnp.float32)
+        sums = {"nll": found.loss_BP, "targets": found.there_BP, "wins": wins, "chosen": found.chosen_BP, "rejected": found.rejected_BP}
         return loss, {name: _by_language(x_BP, of_pair) for name, x_BP in sums.items()}
 
     def count(mask: jax.Array, segments: jax.Array) -> jax.Array:

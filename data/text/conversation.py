@@ -27,7 +27,7 @@ def turns_of(record: Mapping[str, Any]) -> Turns:
     """
     messages = next((record[field] for field in FIELDS if isinstance(record.get(field), list)), None)
     if messages is None:
-        raise ValueError("not a conversation: no messages")
+        raise ValueError("a preference, not a conversation" if "chosen" in record else "not a conversation: no messages")
     if record.get("tools"):
         raise ValueError("a conversation with tools")
     turns = tuple(_turn(message) for message in messages)
@@ -45,8 +45,10 @@ def preference_of(record: Mapping[str, Any]) -> tuple[Turns, Turns]:
     Raises:
         ValueError: If it is not a preference that can be learned from. The message is the same for all such records.
     """
-    if record.get("chosen") is None or record.get("rejected") is None:
-        raise ValueError("not a preference: no chosen and rejected")
+    if is_conversation(record) and "chosen" not in record:
+        raise ValueError("a conversation, not a preference")
+    if lacking := next((name for name in ("chosen", "rejected") if record.get(name) is None), None):
+        raise ValueError(f"not a preference: no {lacking}")
     if record.get("tools"):
         raise ValueError("a conversation with tools")
     chosen, rejected = (_answered(record.get("prompt"), record[name]) for name in ("chosen", "rejected"))
@@ -60,9 +62,13 @@ def preference_of(record: Mapping[str, Any]) -> tuple[Turns, Turns]:
 
 def _answered(prompt: Any, answer: Any) -> Turns:
     """Returns the conversation of a prompt and an answer."""
-    turns = _spoken(answer, "assistant")
+    turns, asked = _spoken(answer, "assistant"), _spoken(prompt, "user")
     if turns and turns[0][0] == "assistant":
-        turns = (*_spoken(prompt, "user"), *turns)
+        if not asked:
+            raise ValueError("chosen or rejected without a prompt")
+        turns = (*asked, *turns)
+    elif any(turn not in turns for turn in asked):
+        raise ValueError("the prompt is not that of chosen or rejected")
     if len(turns) < 2 or turns[-1][0] != "assistant" or not turns[-1][1].strip():
         raise ValueError("chosen or rejected does not end with what the assistant says to a prompt")
     return turns

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from varietas.launch.flags import add_processes, add_run, add_text, not_empty
+from varietas.launch.flags import add_chat, add_processes, add_run, add_text, not_empty
 
 if TYPE_CHECKING:
     from varietas.train.inference.evaluate import Row
@@ -28,9 +28,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="where the run's corpus lies now, if it has moved",
     )
-    parser.add_argument(
-        "--chat", action="store_true", help="--text has conversations (`messages`), of which the assistant's turns are measured"
-    )
+    add_chat(parser)
     parser.add_argument("--name", metavar="NAME", help="the name of the evaluation in the report (default: from the files of --text)")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from varietas.launch.flags import FORMS, add_calibrate, add_run, add_text, non_negative_int
+from varietas.launch.flags import FORMS, add_calibrate, add_chat, add_run, add_text, non_negative_int
 from varietas.launch.tables import align_right
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_calibrate(parser)
     add_text(parser)
+    add_chat(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -38,6 +39,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with console.status("evaluating each form"):
         found = quantization_damage(args.run, args.to, documents, calibration, args.step, args.cpu_devices)
     console.print(damage_table(found))
+    if len({form.bytes for form in found}) < len({form.name.partition(" ")[0] for form in found}):
+        console.print("forms of one size are the same here: matrices whose rows do not divide into blocks of a form stay at 8 bits")
     console.print(f"kept in {args.run / FILE}; varietas export --format gguf --quantize FORM writes such a file", soft_wrap=True)
     return 0
 
@@ -57,8 +60,9 @@ def damage_table(found: "Sequence[Form]") -> Table:
         bits, style = whole.languages[code]["bits_per_byte"], "" if whole.languages[code]["trained_on"] else "dim"
         table.add_row(code, name(code), f"{bits:.3f}", *(f"{more(form, code):+.2%}" for form in forms), style=style)
     trained = [code for code, row in whole.languages.items() if row["trained_on"]] or list(whole.languages)
+    of_which = "all" if len(trained) == len(whole.languages) else "trained on"
     table.add_section()
     for what, of in (("worst", max), ("mean", lambda values: sum(values) / len(values))):
-        table.add_row("all", what, "", *(f"{of([more(form, code) for code in trained]):+.2%}" for form in forms))
+        table.add_row(of_which, what, "", *(f"{of([more(form, code) for code in trained]):+.2%}" for form in forms))
     table.add_row("", "MB", f"{whole.bytes / 1e6:,.1f}", *(f"{form.bytes / 1e6:,.1f}" for form in forms))
     return table

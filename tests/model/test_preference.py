@@ -20,9 +20,10 @@ def test_losses_margins_and_weights() -> None:
     assert [found.languages_BP[row, 0] for row in (0, 1)] == [1, 4]
     gain = np.asarray((reference - nll) * MASK, np.float64)
     margins = [BETA * (gain[0, 1] - gain[0, 2:4].sum()), BETA * (gain[1, [0, 2]].sum() - gain[1, [5, 7]].sum())]
-    np.testing.assert_allclose(found.margin_BP[:2, 0], margins, rtol=1e-5)
+    np.testing.assert_allclose((found.chosen_BP - found.rejected_BP)[:2, 0], margins, rtol=1e-5)
+    np.testing.assert_allclose(found.chosen_BP[:2, 0], [BETA * gain[0, 1], BETA * gain[1, [0, 2]].sum()], rtol=1e-5)
     np.testing.assert_allclose(found.loss_BP[:2, 0], np.log1p(np.exp(-np.array(margins))), rtol=1e-5)
-    assert float(jnp.abs(found.margin_BP).sum()) == float(jnp.abs(found.margin_BP[:2, 0]).sum())
+    assert float(jnp.abs(found.chosen_BP).sum()) == float(jnp.abs(found.chosen_BP[:2, 0]).sum())
     slope = jax.grad(lambda nll: pairs(nll, reference, MASK, SEGMENTS, LANGUAGES, BETA).loss_BP.sum())(nll)
     np.testing.assert_allclose(found.weights_BL, slope, atol=1e-7)
     assert (np.asarray(found.weights_BL) != 0).sum() == 7

@@ -49,7 +49,11 @@ def render(run: Path) -> str:
     evaluations = read_all(run)
     main = next((found[-1] for found in evaluations.values()), None)
     speed = [("tokens_per_second", "Tokens per second", False), ("mfu", "Share of peak FLOP/s", False)]
-    preferred = [("accuracy", "Pairs whose chosen answer is preferred", False), ("margin", "Margin, mean over pairs", False)]
+    preferred = [
+        ("accuracy", "Pairs whose chosen answer is preferred", False),
+        ("reward_chosen", "Reward of chosen answers", False),
+        ("reward_rejected", "Reward of rejected answers", False),
+    ]
     steps = {
         **({"Preferences": curves_section(history, *preferred)} if "accuracy" in history.curves else {}),
         "Optimiser": curves_section(history, ("learning_rate", "Learning rate", False), ("grad_norm", "Gradient norm", True)),

@@ -95,7 +95,8 @@ class Recorder:
             self.seen = seen
         if "wins" in values:
             n = max(1.0, float(values["targets"].sum()))
-            record["accuracy"], record["margin"] = (number(round(float(values[name].sum()) / n, 4)) for name in ("wins", "margin"))
+            for field, name in {"accuracy": "wins", "reward_chosen": "chosen", "reward_rejected": "rejected"}.items():
+                record[field] = number(round(float(values[name].sum()) / n, 4))
             for code, won, of in zip(self._stream.corpus.languages, values["wins"].tolist(), values["targets"].tolist(), strict=True):
                 if of:
                     record["languages"][code]["accuracy"] = round(won / of, 4)

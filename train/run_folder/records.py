@@ -8,7 +8,7 @@ from typing import Any
 
 TAIL = 1 << 16  # bytes of the end of metrics.jsonl that are read first
 # Numbers of a record that are drawn over steps. The last ones only a mixture of experts and preferences have.
-CURVES = ("loss", "grad_norm", "learning_rate", "tokens_per_second", "mfu", "max_violation", "accuracy", "margin")
+CURVES = ("loss", "grad_norm", "learning_rate", "tokens_per_second", "mfu", "max_violation", "accuracy", "reward_chosen", "reward_rejected")
 
 
 def number(value: object) -> float | None:

@@ -66,9 +66,10 @@ def test_a_corpus_of_preferences(corpus: Corpus) -> None:
     assert corpus.manifest["rejected"] == {
         "a turn spells the special token </s>": 1,
         "chosen and rejected are the same": 1,
-        "chosen or rejected does not end with what the assistant says to a prompt": 2,
+        "chosen or rejected does not end with what the assistant says to a prompt": 1,
+        "chosen or rejected without a prompt": 1,
         "chosen, rejected or prompt is neither a text nor a list of messages": 1,
-        "not a preference: no chosen and rejected": 1,
+        "a conversation, not a preference": 1,
     }
     chat = Chat(load(corpus.tokenizer), OWN)
     for i, ids in enumerate(corpus.read(np.zeros(N, int), np.arange(N))):

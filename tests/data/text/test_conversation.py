@@ -24,6 +24,7 @@ ANSWERED = {"role": "assistant", "content": "b"}
             (("assistant", "b"), ("user", "c")),
         ),
         ({"messages": "a"}, "not a conversation"),
+        ({"chosen": "a", "rejected": "b"}, "a preference, not a conversation"),
         ({"messages": []}, "nothing said by the assistant"),
         ({"messages": [{"role": "assistant", "content": " "}]}, "nothing said by the assistant"),
         ({"messages": ["a"]}, "a message is not an object"),
@@ -49,7 +50,7 @@ def test_turns_of_a_record(record: dict[str, object], expected: Turns | str) -> 
     [
         {"prompt": "a", "chosen": "b", "rejected": "c"},
         {"prompt": [*ASKED], "chosen": [ANSWERED], "rejected": "c"},
-        {"prompt": "other", "chosen": [*ASKED, ANSWERED], "rejected": [*ASKED, {"from": "gpt", "value": "c"}]},
+        {"prompt": "a", "chosen": [*ASKED, ANSWERED], "rejected": [*ASKED, {"from": "gpt", "value": "c"}]},
     ],
 )
 def test_preference_of_a_record(record: dict[str, object]) -> None:
@@ -61,9 +62,12 @@ def test_preference_of_a_record(record: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("record", "says"),
     [
-        ({"chosen": "b"}, "not a preference: no chosen and rejected"),
+        ({"chosen": "b"}, "not a preference: no rejected"),
+        ({"rejected": "b", "chosen": None}, "not a preference: no chosen"),
+        ({"messages": [*ASKED, ANSWERED]}, "a conversation, not a preference"),
+        ({"prompt": "other", "chosen": [*ASKED, ANSWERED], "rejected": "c"}, "the prompt is not that of chosen or rejected"),
         ({"prompt": "a", "chosen": "b", "rejected": "b"}, "chosen and rejected are the same"),
-        ({"chosen": "b", "rejected": "c"}, "does not end with what the assistant says to a prompt"),
+        ({"chosen": "b", "rejected": "c"}, "chosen or rejected without a prompt"),
         ({"prompt": "a", "chosen": "b", "rejected": " "}, "does not end with what the assistant says to a prompt"),
         ({"prompt": "a", "chosen": [*ASKED, ANSWERED], "rejected": "c"}, None),
         ({"chosen": [*ASKED, ANSWERED], "rejected": [{"role": "user", "content": "other"}, ANSWERED]}, "answer different prompts"),
