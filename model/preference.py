@@ -5,7 +5,8 @@ reference, the loss of a pair is
 
     -log σ(margin),  margin = β (log π(chosen) / ρ(chosen) - log π(rejected) / ρ(rejected))
 
-where the probabilities are those of the tokens that are learned. Each of the two terms is called the reward of its side. Dimension P stands for the pairs that a row may have.
+where the probabilities are those of the tokens that are learned. β times a logarithm is called the reward of its side. Dimension P stands
+for the pairs that a row may have.
 """
 
 from collections.abc import Callable
