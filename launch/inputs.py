@@ -42,11 +42,12 @@ def records_of(flag: str, patterns: list[str], reading: Reading) -> Records:
             raise ValueError(
                 f"{flag} {patterns[0]} is a prepared corpus: --lang, --fields, --chat and --preferences mean nothing; leave them out"
             )
-        if Corpus(patterns[0]).is_chat and flag != "--input":
+        corpus = Corpus(patterns[0])
+        if corpus.is_chat and flag != "--input":
             raise ValueError(
                 f"{flag} {patterns[0]} is a corpus of conversations, whose turns are not kept apart; name the files, with --chat"
             )
-        return partial(decoded, Path(patterns[0]))
+        return partial(decoded, corpus)
     from varietas.data.formats.read import expand, read
 
     files = expand(patterns, flag)

@@ -40,12 +40,8 @@ def pairs(
         languages_BL: Language of each target, int32.
         beta: How far the model may go from the reference; the less, the farther.
     """
-    sign_BL = jnp.where(segments_BL % 2 == 1, 1.0, -1.0) * mask_BL
     there_BP = are_there(mask_BL, segments_BL)
-    gain_BL, is_chosen_BL = mask_BL * (reference_BL - nll_BL), segments_BL % 2
-    chosen_BP, rejected_BP = (
-        there_BP * beta * _by_pair(jax.ops.segment_sum, gain_BL * side, segments_BL) for side in (is_chosen_BL, 1 - is_chosen_BL)
-    )
+    chosen_BP, rejected_BP = (there_BP * beta * x_BP for x_BP in _of_sides(mask_BL * (reference_BL - nll_BL), segments_BL))
     margin_BP = chosen_BP - rejected_BP
     slope_BP = there_BP * beta * jax.nn.sigmoid(-margin_BP)
     return Pairs(
@@ -54,15 +50,25 @@ def pairs(
         there_BP * jax.nn.softplus(-margin_BP),
         chosen_BP,
         rejected_BP,
-        sign_BL * jnp.take_along_axis(slope_BP, _place(segments_BL), axis=1, mode="clip"),
+        mask_BL * (2 * _is_chosen(segments_BL) - 1) * jnp.take_along_axis(slope_BP, _place(segments_BL), axis=1, mode="clip"),
     )
 
 
 def are_there(mask_BL: jax.Array, segments_BL: jax.Array) -> jax.Array:
     """Returns which pairs have something to learn on both sides, float32 (B, P), 0 or 1. The arguments are those of `pairs`."""
-    chosen_BL = segments_BL % 2
-    chosen_BP, rejected_BP = (_by_pair(jax.ops.segment_sum, mask_BL * side, segments_BL) for side in (chosen_BL, 1 - chosen_BL))
-    return (jnp.minimum(chosen_BP, rejected_BP) > 0).astype(jnp.float32)
+    return (jnp.minimum(*_of_sides(mask_BL, segments_BL)) > 0).astype(jnp.float32)
+
+
+def _is_chosen(segments_BL: jax.Array) -> jax.Array:
+    """Returns 1 for tokens of chosen sides, 0 for those of rejected ones."""
+    return segments_BL % 2
+
+
+def _of_sides(x_BL: jax.Array, segments_BL: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Sums the values of tokens over the chosen and over the rejected side of each pair, (B, P) each."""
+    is_chosen_BL = _is_chosen(segments_BL)
+    chosen_BP, rejected_BP = (_by_pair(jax.ops.segment_sum, x_BL * side, segments_BL) for side in (is_chosen_BL, 1 - is_chosen_BL))
+    return chosen_BP, rejected_BP
 
 
 def _by_pair(reduce: Callable[..., jax.Array], x_BL: jax.Array, segments_BL: jax.Array) -> jax.Array:

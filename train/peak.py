@@ -26,8 +26,13 @@ def peak_flops(mesh: Mesh) -> float | None:
     if device.platform == "cpu":
         hosts = set(exchange(socket.gethostname()).values())
         return broadcast(lambda: _measured(mesh.local_devices[0])) * len(hosts)
-    of_one = next((flops for kind, flops in PEAK.items() if kind in device.device_kind.lower()), None)
+    of_one = peak_of(device)
     return of_one and of_one * mesh.size
+
+
+def peak_of(device: jax.Device) -> float | None:
+    """Returns the peak FLOP/s of an accelerator; None if it is not in the table."""
+    return next((flops for kind, flops in PEAK.items() if kind in device.device_kind.lower()), None)
 
 
 def _measured(device: jax.Device, size: int = 1024) -> float:

@@ -105,17 +105,16 @@ def make_step(model: ModelConfig, optim: OptimConfig, steps: int, n_languages: i
     graph, _ = graph_and_shapes(model, build)
     optimizer, rate = make_optimizer(optim, steps), learning_rate(optim, steps)
 
-    def nats(hidden: jax.Array, head: jax.Array, batch: Batch) -> jax.Array:
+    def nats(hidden: jax.Array, head: jax.Array, targets: jax.Array) -> jax.Array:
         """Returns the nll of each target, which has no gradient."""
-        targets, mask, _ = next_tokens(batch)
         hidden, head = jax.lax.stop_gradient((hidden, head))
-        return cross_entropy(hidden, head, targets, jnp.zeros_like(mask), 0.0, model.loss_chunk)[1]
+        return cross_entropy(hidden, head, targets, jnp.zeros(targets.shape, jnp.float32), 0.0, model.loss_chunk)[1]
 
     def preferred(hidden: jax.Array, head: jax.Array, params: Params, batch: Batch, total: jax.Array) -> tuple[jax.Array, Metrics]:
         targets, mask, languages = next_tokens(batch)
         reference = bind(graph, without_adapters(params))
-        of_reference = nats(reference(batch["tokens"], batch["segments"], batch["positions"]), reference.head_DV, batch)
-        found = pairs(nats(hidden, head, batch), of_reference, mask, batch["segments"], languages, optim.dpo_beta)
+        of_reference = nats(reference(batch["tokens"], batch["segments"], batch["positions"]), reference.head_DV, targets)
+        found = pairs(nats(hidden, head, targets), of_reference, mask, batch["segments"], languages, optim.dpo_beta)
         # The sum that this returns is not the loss of the pairs, but has its gradient.
         loss, _ = cross_entropy(hidden, head, targets, found.weights_BL / total, 0.0, model.loss_chunk)
         of_pair = jax.nn.one_hot(found.languages_BP, n_languages, dtype=jnp.float32)

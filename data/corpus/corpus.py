@@ -243,9 +243,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def decoded(path: Path) -> Iterator[Document]:
+def decoded(corpus: Corpus) -> Iterator[Document]:
     """Yields the documents of a prepared corpus, decoded from its tokens, so that a tokenizer can be trained without the raw files."""
-    corpus, processor = Corpus(path), load(file_in(path))
+    processor = load(corpus.tokenizer)
     for index, code in enumerate(corpus.languages):
         for begin in range(0, corpus.documents(code), DECODED):
             numbers = np.arange(begin, min(begin + DECODED, corpus.documents(code)))

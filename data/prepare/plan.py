@@ -3,9 +3,7 @@
 The plan is kept as plan.json in the working folder, where workers and later calls with the same output find it.
 """
 
-import contextlib
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -21,6 +19,7 @@ import fsspec
 from varietas.data.clean.cleaning import Cleaning
 from varietas.data.files import read_json, write_json
 from varietas.data.formats.tfds import SCHEME, size_and_stamp
+from varietas.data.packages import version_of
 from varietas.data.text.fields import USUAL, Fields, Reading
 
 PART_BYTES = 8 << 20  # minimum bytes of a part, unless the whole file is smaller
@@ -198,11 +197,7 @@ def stamp_of(file: str) -> tuple[int, str]:
 
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of those packages of VERSIONS that are installed."""
-    found = {"python": platform.python_version()}
-    for name in VERSIONS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+    return {"python": platform.python_version(), **{name: version for name in VERSIONS if (version := version_of(name))}}
 
 
 def save_plan(work: Path, plan: Plan) -> None:

@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 
 import varietas
 from varietas.configs.machines.base import PLUGINS
+from varietas.data.packages import version_of
 from varietas.launch.doctor.finding import BROKEN, OK, Finding
 
 SHOWN = ("jax", "jaxlib", "flax", "orbax-checkpoint", "grain", "numpy")
@@ -63,9 +64,8 @@ def _unmet(text: str) -> str:
     requirement = Requirement(text)
     if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
         return ""
-    try:
-        version = metadata.version(requirement.name)
-    except metadata.PackageNotFoundError:
+    version = version_of(requirement.name)
+    if version is None:
         return f"{requirement.name} is missing"
     return (
         "" if requirement.specifier.contains(version, prereleases=True) else f"{requirement.name} {version}, wanted {requirement.specifier}"
@@ -74,8 +74,8 @@ def _unmet(text: str) -> str:
 
 def _plugins() -> Finding:
     """jax's plugins for accelerators: of one version with jaxlib, and not two for the same devices."""
-    installed = {name: version for names in PLUGINS.values() for name in names if (version := _version(name))}
-    jaxlib = _version("jaxlib") or ""
+    installed = {name: version for names in PLUGINS.values() for name in names if (version := version_of(name))}
+    jaxlib = version_of("jaxlib") or ""
     for names in PLUGINS.values():
         if len(both := [name for name in names if name in installed]) > 1:
             return Finding("jax plugins", BROKEN, f"{' and '.join(both)} are both installed", f"pip uninstall {both[1]}")
@@ -83,10 +83,3 @@ def _plugins() -> Finding:
         if name != "libtpu" and version.split(".")[:3] != jaxlib.split(".")[:3]:
             return Finding("jax plugins", BROKEN, f"{name} {version} is not of jaxlib {jaxlib}", f"pip install '{name}=={jaxlib}'")
     return Finding("jax plugins", OK, ", ".join(f"{name} {version}" for name, version in installed.items()) or "none: jax runs on the CPU")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from varietas.configs.machines.base import Link, Machine
 from varietas.launch.doctor.finding import BROKEN, OK, SLOW, Finding, at_least
-from varietas.train.peak import PEAK
+from varietas.train.peak import peak_of
 
 USUAL_SHARE = 0.5  # of the peak, that a large product reaches on a healthy device of a machine that we know nothing of
 SHARE = 0.75  # of what products attain on the machine, or of a link's bandwidth, below which something is wrong with a device
@@ -49,17 +49,13 @@ def products(machine: Machine | None) -> Finding:
         speeds.append(2 * n**3 / _fastest(functools.partial(product, x, x)))
     slowest = int(np.argmin(speeds))
     said = f"{min(speeds) / 1e12:,.2f} TFLOP/s ({n}³, {jnp.dtype(dtype).name})"
-    peak = machine.peak if machine and machine.platform != "cpu" else _peak(here[0])
+    peak = machine.peak if machine and machine.platform != "cpu" else peak_of(here[0])
     if on_cpu or peak is None:
         return Finding("matrix products", OK, said, figure=min(speeds))
     wanted = SHARE * machine.attainable if machine else USUAL_SHARE * SHARE
     said += f", {min(speeds) / peak:.0%} of the peak"
     todo = f"device {slowest} of this node is slow: see its temperature and clock, or take another node"
     return at_least("matrix products", min(speeds) / peak, wanted, said, todo)
-
-
-def _peak(device: jax.Device) -> float | None:
-    return next((flops for kind, flops in PEAK.items() if kind in device.device_kind.lower()), None)
 
 
 def sums(machine: Machine | None, nodes: int) -> list[Finding]:

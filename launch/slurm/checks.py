@@ -3,13 +3,13 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from varietas.configs.machines.base import MAKERS, PLUGINS, Machine
 from varietas.data.corpus.sources import sources_of
+from varietas.data.packages import version_of
 from varietas.launch.check import check_fields
 from varietas.launch.config import load_config
 from varietas.launch.models.initial import resolved
@@ -83,7 +83,7 @@ def missing_parts(machine: Machine, account: str, image: Path | None, folders: S
         )
     if image and not image.is_file():
         found.append(f"--container {image} does not exist; docs/first_allocation.md says how to build it")
-    elif image is None and machine.platform in PLUGINS and not any(map(_installed, PLUGINS[machine.platform])):
+    elif image is None and machine.platform in PLUGINS and not any(map(version_of, PLUGINS[machine.platform])):
         found.append(
             f"this Python has no jax plugin for {MAKERS[machine.platform]}, so training would use the CPU; give --container FILE.sif, or "
             f"pip install 'varietas[{machine.platform}]'"
@@ -97,11 +97,3 @@ def missing_parts(machine: Machine, account: str, image: Path | None, folders: S
     if image is None and (name := os.environ.get("APPTAINER_NAME") or os.environ.get("SINGULARITY_NAME")):
         found.append(f"this Python runs in the container {name}; give --container FILE.sif, so that the job does too")
     return found
-
-
-def _installed(package: str) -> bool:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

@@ -8,16 +8,14 @@ from typing import Any
 
 import jax
 
-from varietas.data.chat.template import FILE as TEMPLATE
-from varietas.data.chat.template import own_template
-from varietas.data.files import new_folder, write_atomically
+from varietas.data.files import new_folder
 from varietas.data.tokenizer.model import file_in
 from varietas.model.decoder import Params
 from varietas.train.experiment import Experiment
 from varietas.train.inference.network import of_checkpoint
 from varietas.train.program import mesh_of
 from varietas.train.release.importing import write_run
-from varietas.train.release.incoming import FOLDER, keep_files
+from varietas.train.release.incoming import keep_of_run
 from varietas.train.run_folder.origin import AVERAGED, Checkpoint, Origin, languages_of
 
 
@@ -44,9 +42,7 @@ def average_checkpoints(checkpoints: Sequence[Checkpoint], run: Path, config: Ma
         write_run(folder, mean, config, exp, Origin(AVERAGED, list(map(str, checkpoints)), languages))
         first = checkpoints[0].run
         shutil.copyfile(file_in(first), folder / file_in(first).name)
-        if template := own_template(first):
-            write_atomically(folder / TEMPLATE, template)
-        keep_files(first / FOLDER, folder)
+        keep_of_run(first, folder)
 
 
 @partial(jax.jit, donate_argnums=0)

@@ -12,8 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from varietas.data.chat.template import FILE as TEMPLATE
-from varietas.data.chat.template import own_template
 from varietas.data.files import new_folder, write_atomically
 from varietas.data.tokenizer.extend import Extended
 from varietas.data.tokenizer.model import FILES, file_name, from_bytes
@@ -24,7 +22,7 @@ from varietas.train.experiment import Experiment
 from varietas.train.inference.network import of_checkpoint
 from varietas.train.program import mesh_of
 from varietas.train.release.importing import write_run
-from varietas.train.release.incoming import FOLDER, keep_files
+from varietas.train.release.incoming import keep_of_run
 from varietas.train.run_folder.origin import EXTENDED, Checkpoint, Origin, languages_of
 
 
@@ -53,9 +51,7 @@ def extend_vocabulary(
     with new_folder(run) as folder:
         write_run(folder, params, config, exp, Origin(EXTENDED, [str(checkpoint)], languages_of(checkpoint.run)))
         write_atomically(folder / file_name(tokenizer.content), tokenizer.content)
-        if template := own_template(checkpoint.run):
-            write_atomically(folder / TEMPLATE, template)
-        keep_files(checkpoint.run / FOLDER, folder, without=FILES)
+        keep_of_run(checkpoint.run, folder, without=FILES)
 
 
 def _wider(params: Params, n_old: int, parts: Sequence[Sequence[int]], size: int) -> Params:

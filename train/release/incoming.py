@@ -80,6 +80,13 @@ def same_ids(one: Tokenizer, other: Tokenizer) -> bool:
     return one.get_piece_size() == other.get_piece_size() and first_difference(one, other, texts) is None
 
 
+def keep_of_run(run: Path, new: Path, without: Collection[str] = ()) -> None:
+    """Copies from one run's folder into another's what goes out with its model: its own chat template, and files of its release."""
+    if (run / TEMPLATE).exists():
+        shutil.copyfile(run / TEMPLATE, new / TEMPLATE)
+    keep_files(run / FOLDER, new, without)
+
+
 def keep_files(release: Path, run: Path, without: Collection[str] = ()) -> None:
     """Copies those files of a release into a run's folder that go out again with its model. A file that names code to run stays behind."""
     for name in KEPT:

@@ -3,13 +3,13 @@
 import platform
 import time
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from varietas.data.corpus.corpus import Corpus
 from varietas.data.corpus.sources import Sources
 from varietas.data.files import read_json, write_json
+from varietas.data.packages import version_of
 
 VISIBLE_AFTER = 60.0  # seconds: network file systems show a new file to other nodes with some delay
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "array-record", "sentencepiece", "ml-collections", "numpy")
@@ -99,22 +99,14 @@ def check_shared(run: Path) -> None:
 def environment() -> dict[str, Any]:
     """Returns machine and library versions, for environment.json."""
     return {
-        "varietas": metadata.version("varietas") if _installed("varietas") else "source",
+        "varietas": version_of("varietas") or "source",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": {name: metadata.version(name) for name in PACKAGES if _installed(name)},
+        "versions": {name: version for name in PACKAGES if (version := version_of(name))},
     }
 
 
 def add_to_environment(run: Path, **facts: Any) -> None:
     """Adds facts to environment.json."""
     write_json(run / "environment.json", {**read_record(run, "environment.json"), **facts})
-
-
-def _installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

@@ -98,9 +98,7 @@ def test_a_corpus_of_conversations(corpus: Corpus, model: ChatModel) -> None:
     assert manifest["digest"] != corpus_digest(manifest["tokenizer_digest"], manifest["languages"])  # the template counts
     assert corpus.unigrams.sum() == manifest["tokens"]
     assert manifest["learned"] == sum(int(chat.encode(turns_of({"messages": conversation(i)}))[1].sum()) for i in range(N))
-    assert sum(document.text.count("!") for document in decoded(corpus.path)) == sum(
-        json.dumps(conversation(i)).count("!") for i in range(N)
-    )
+    assert sum(document.text.count("!") for document in decoded(corpus)) == sum(json.dumps(conversation(i)).count("!") for i in range(N))
 
 
 def test_rows_learn_only_what_the_assistant_says(corpus: Corpus) -> None:

@@ -79,7 +79,7 @@ def test_a_corpus_holds_its_ids_and_all_that_it_needs(folder: Path, tokenizer: H
     prepare_documents(documents, read(folder / "tokenizer.json"), tmp_path / "corpus")
     corpus = Corpus(tmp_path / "corpus")
     assert file_in(corpus.path).name == "tokenizer.json" and corpus.manifest["vocab_size"] == 700 and corpus.manifest["pad_id"] == 2
-    assert sorted(document.text for document in decoded(corpus.path)) == sorted(document.text for document in documents)
+    assert sorted(document.text for document in decoded(corpus)) == sorted(document.text for document in documents)
     again = load(corpus.tokenizer)
     assert (again.bos_id(), again.eos_id()) == (0, 1)
     assert Encoder(again)([documents[0].text])[0] == Encoder(tokenizer)([documents[0].text])[0]

@@ -59,9 +59,9 @@ def test_packages_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_plugin_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(software, "_version", {"jaxlib": "0.10.2", "jax-cuda13-plugin": "0.9.0"}.get)
+    monkeypatch.setattr(software, "version_of", {"jaxlib": "0.10.2", "jax-cuda13-plugin": "0.9.0"}.get)
     assert software._plugins().todo == "pip install 'jax-cuda13-plugin==0.10.2'"
-    monkeypatch.setattr(software, "_version", {"jaxlib": "0.10.2", "jax-cuda13-plugin": "0.10.2", "jax-cuda12-plugin": "0.10.2"}.get)
+    monkeypatch.setattr(software, "version_of", {"jaxlib": "0.10.2", "jax-cuda13-plugin": "0.10.2", "jax-cuda12-plugin": "0.10.2"}.get)
     assert software._plugins().state == BROKEN
 
 
