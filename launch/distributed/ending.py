@@ -29,10 +29,12 @@ POLL = 60.0  # seconds between looks at whether anything happens
 
 _ending = threading.RLock()  # never released: the first thread to take it ends the process
 _watched: list[tuple[Process, threading.Thread]] = []  # this process and the thread that waits for failures, if there are several
+_open: dict[socket.socket, str] = {}  # connections to other processes: the service lives until they close, and jax aborts without it
 
 
 def watch_for_death(peers: dict[socket.socket, str]) -> None:
     """Ends this process when one of these connections to other processes, given with their names, breaks without a word."""
+    _open.update(peers)
     threading.Thread(target=_wait_for_death, args=(peers,), daemon=True).start()
 
 

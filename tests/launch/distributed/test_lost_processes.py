@@ -58,6 +58,25 @@ jax.distributed.initialize = initialize
 sys.exit(main(sys.argv[1:]))
 """
 
+# Process 0 fails at step 3; process 1, which it tells, ends only after that many seconds.
+FAILS = """
+import sys
+from varietas.launch.cli import main
+from varietas.launch.distributed import ending
+from varietas.train import loop
+
+ending.GRACE = 10.0
+usual = loop.Recorder.record
+
+def record(self, step, metrics):
+    if step == 3 and sys.argv[sys.argv.index("--process") + 1] == "0":
+        raise ValueError("no step 3")
+    usual(self, step, metrics)
+
+loop.Recorder.record = record
+sys.exit(main(sys.argv[1:]))
+"""
+
 
 def one_line(said: several.Said, wanted: str) -> None:
     """Expects that a process has said this, and nothing else, and asks to be started again."""
@@ -108,6 +127,12 @@ def test_a_process_that_ends_while_jax_connects_ends_all(
     first, second = both.wait()
     assert [first.status, second.status] == statuses and first.err == "", (first, second)
     assert re.search(says, second.err) and time.monotonic() - begun < 60, second  # jax alone would wait for five minutes
+
+
+def test_the_service_outlives_a_process_0_that_has_failed_as_long_as_another_lives(tmp_path: Path, corpus_folder: Path) -> None:
+    first, second = several.start(2, *TWO, "--run", tmp_path / "run", *FOREVER, cwd=tmp_path, program=("-c", FAILS)).wait()
+    assert (first.status, first.err, second.status) == (2, "varietas: no step 3\n", 2), (first, second)
+    assert re.fullmatch(r"varietas: process 1 on \S+ ends, because process 0 on \S+ has failed\n", second.err), second  # jax would abort
 
 
 def test_damaged_checkpoints_are_left_out_by_all_alike(tmp_path: Path, corpus_folder: Path) -> None:
