@@ -9,6 +9,7 @@ from pathlib import Path
 from varietas.launch.backend import MOST_DEVICES
 
 FORMS = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_k")  # of weights in a GGUF file
+SMALL = ("int8", "int4")  # forms in which models are evaluated and generate
 
 
 def _number(fits: Callable[[int], bool], wanted: str) -> Callable[[str], int]:
@@ -117,14 +118,20 @@ def refuse_unused(args: argparse.Namespace, names: Sequence[str], why: str) -> N
         raise ValueError(f"{flag} {why}")
 
 
-def add_calibrate(parser: argparse.ArgumentParser) -> None:
-    """Adds --calibrate: None if it is not given, else the files, which may be none."""
+def add_small(parser: argparse.ArgumentParser) -> None:
+    """Adds --quantize and --calibrate, which say in what form the model is used."""
+    parser.add_argument("--quantize", choices=SMALL, help="round weights to 8 bits with a scale for each output, or to 4 bits in groups")
+    add_calibrate(parser, "int4")
+
+
+def add_calibrate(parser: argparse.ArgumentParser, form: str) -> None:
+    """Adds --calibrate, for one form: None if it is not given, else the files, which may be none."""
     parser.add_argument(
         "--calibrate",
         nargs="*",
         type=not_empty,
         metavar="FILE",
-        help="round weights of q4_k so that outputs change least on text of all languages alike: of these files, or the installed text",
+        help=f"round weights of {form} so that outputs change least on text of all languages alike: of these files, or the installed text",
     )
 
 

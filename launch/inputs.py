@@ -10,6 +10,7 @@ from rich.console import Console
 from varietas.data.text.documents import Document, Reject
 from varietas.data.text.fields import USUAL, Kind, Reading, parse_fields
 from varietas.launch.flags import refuse_unused
+from varietas.launch.models.quantizing import Small
 
 Records = Callable[[], Iterator[Document | Reject]]
 KINDS: tuple[Kind, ...] = ("chat", "preferences")  # kinds of records that have a flag
@@ -66,6 +67,15 @@ def text_of(args: argparse.Namespace, console: Console) -> Iterator[Document] | 
         )
         return None
     return documents_of("--text", args.text, console, reading_of(args))()
+
+
+def small_of(args: argparse.Namespace, console: Console) -> Small | None:
+    """Returns the form that --quantize and --calibrate ask for. Raises ValueError if they do not go together."""
+    if args.calibrate is not None and args.quantize != "int4":
+        raise ValueError("--calibrate is for --quantize int4; other forms are not calibrated")
+    if args.quantize is None:
+        return None
+    return Small(args.quantize, None if args.calibrate is None else documents_of("--calibrate", args.calibrate, console)())
 
 
 def documents_of(flag: str, patterns: list[str], console: Console, reading: Reading = USUAL) -> Callable[[], Iterator[Document]]:

@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ from varietas.data.stream.mixture import from_config
 from varietas.data.stream.stream import Stream
 from varietas.launch import backend
 from varietas.launch.check import check, check_fields
-from varietas.launch.config import load_config, stem_of
+from varietas.launch.config import base_fields, load_config, stem_of
 from varietas.launch.mesh import check_processes, resolve_mesh, suitable
 from varietas.launch.mesh import cpu_devices as devices_for
 from varietas.model.config import ModelConfig
 from varietas.train.experiment import Experiment, OptimConfig
-from varietas.train.run_folder.config import read_config
-from varietas.train.run_folder.folder import begun
+from varietas.train.run_folder.config import changes, read_config
+from varietas.train.run_folder.folder import begun, saved_steps
 
 VOCAB_MULTIPLE = 128  # so that the vocabulary divides over `tensor` and fills the lanes of matrix units
 
@@ -239,3 +239,14 @@ def experiment_of(config: ConfigDict) -> Experiment:
         checkpoints_kept=config.checkpoint.keep,
         eval_every=config.eval.every,
     )
+
+
+def changed(folder: Path, config: ConfigDict) -> Iterator[str]:
+    """Yields a line for each field that has changed since a run began, and one for what that does to its learning rate."""
+    from varietas.train.optimizer import schedule_change
+
+    for change in changes(folder, config.to_dict(), base_fields()):
+        yield f"changed since the run began: {change}"
+        done = max(saved_steps(folder), default=0)
+        if change.field == "train.steps" and (effect := schedule_change(experiment_of(config).optim, change.old, change.new, done)):
+            yield effect

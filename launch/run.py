@@ -16,15 +16,15 @@ from varietas.data.text.documents import Document
 from varietas.data.tokenizer.model import encode_prompts, file_in
 from varietas.data.tokenizer.model import load as load_tokenizer
 from varietas.launch import backend, resolve
-from varietas.launch.config import base_fields
 from varietas.launch.distributed.meeting import is_first, joined
 from varietas.launch.distributed.watchdog import watched
 from varietas.launch.models.initial import resolved
+from varietas.launch.models.quantizing import Small, made_small
 from varietas.launch.power import own_power
 from varietas.train.experiment import Experiment
 from varietas.train.inference.sampling import Sampling, check_lengths
 from varietas.train.run_folder import folder as run_folder
-from varietas.train.run_folder.config import changes, read_config
+from varietas.train.run_folder.config import read_config
 from varietas.train.run_folder.evaluations import GIVEN, check_text, name_for, text_digest
 from varietas.train.run_folder.losses import Losses, read_losses
 from varietas.train.run_folder.origin import languages_of, trains
@@ -49,6 +49,8 @@ class Run:
     run.losses.plot()
     print(run.generate("Ahoj,"))
     """
+
+    _small: Small | None = None
 
     def __init__(
         self,
@@ -89,6 +91,7 @@ class Run:
         build: "Build | None" = None,
         console: Console | None = None,
         corpus: str | Path | None = None,
+        small: Small | None = None,
     ) -> "Run":
         """Opens an existing run, to evaluate it, generate, report or train further, on whatever devices there are.
 
@@ -98,6 +101,7 @@ class Run:
             build: Makes the model, as when the run was made; `model.decoder.Decoder` if not given.
             console: Where progress is shown.
             corpus: Where the run's corpus lies now, if it has moved; several with commas, as in `data.corpus`.
+            small: The small form in which the model is evaluated and generates; None for float32. Nothing else uses it.
 
         Raises:
             ValueError: If the folder is not a run, if its config is damaged, or if `corpus` is not the corpus that it was trained on.
@@ -105,6 +109,7 @@ class Run:
         backend.stop_second_run()
         run = cls.__new__(cls)
         run._attach(resolve.reopened(read_config(Path(folder)), corpus), folder, cpu_devices, build, console)
+        run._small = small
         if corpus is not None:
             run_folder.check_data(run.folder, run.stream.corpus)
         return run
@@ -135,24 +140,17 @@ class Run:
         """
         since = time.monotonic() if since is None else since
         from varietas.train.accounting.attempt import Attempt
-        from varietas.train.optimizer import schedule_change
         from varietas.train.run import train_run
 
         self._resolve_mesh(fit=False)
         exp = self._experiment
-        done = max(run_folder.saved_steps(self.folder), default=0)
-        for change in changes(self.folder, self.config.to_dict(), base_fields()):
-            self.console.print(f"changed since the run began: {change}", soft_wrap=True)
-            if change.field == "train.steps" and (effect := schedule_change(exp.optim, change.old, change.new, done)):
-                self.console.print(effect, soft_wrap=True)
+        for line in resolve.changed(self.folder, self.config):
+            self.console.print(line, soft_wrap=True)
         run_folder.check_data(self.folder, self.stream.corpus)
         attempt = Attempt(self.folder, since, own_power(self.folder, self.config.mesh.to_dict()))
         with watched(joined(), self.config.train.stuck_after):
             outcome = train_run(attempt, self.config.to_dict(), exp, self.stream, self.console, steps, self._build)
-        if outcome.digest:
-            self.console.print(f"all {outcome.step:,} steps done; SHA-256 of the parameters: {outcome.digest}", soft_wrap=True)
-        else:
-            self.console.print(f"stopped after step {outcome.step:,} of {exp.steps:,}; run the same command to continue")
+        self.console.print(outcome.line(exp.steps), soft_wrap=True)
         return outcome.digest is not None
 
     def evaluate(self, documents: Documents = None, name: str | None = None) -> "dict[str, Row]":
@@ -160,7 +158,7 @@ class Run:
 
         Args:
             documents: The text to evaluate on; None for the Declaration of Human Rights.
-            name: The name of the evaluation in the run's folder and in the report; `declaration` or `given` if there is none.
+            name: That of the evaluation in the folder and the report, to which a small form is added; if None, `declaration` or `given`.
 
         Returns:
             A row for each language, the worst first.
@@ -169,7 +167,7 @@ class Run:
             ValueError: If there is no checkpoint, the corpus is not the one that the run was trained on, or `name` is that of another text.
         """
         run_folder.saved_step(self.folder)
-        name = name_for([] if documents is None else [GIVEN], name)
+        name = name_for([] if documents is None else [GIVEN], name) + (f"-{self._small.form}" if self._small else "")
         if documents is not None:
             if not (documents := list(documents)):
                 raise ValueError("there is no document to evaluate on")
@@ -180,7 +178,7 @@ class Run:
         from varietas.train.inference.score import baselines, evaluation_text, keep, score
 
         text = evaluation_text(documents, stream.corpus.languages if stream else languages_of(self.folder))
-        network, step = self._network()
+        network, step = self._network_in_use()
         base = baselines(self._experiment, stream, self.folder, network.mesh, text, self._build)
         rows = score(network, base, self._experiment)
         keep(self.folder, name, step, text, rows)
@@ -309,11 +307,7 @@ class Run:
 
     @cached_property
     def stream(self) -> Stream:
-        """The training rows of the run.
-
-        Raises:
-            ValueError: If the corpus is no longer where it was, or is damaged.
-        """
+        """The training rows of the run. Raises ValueError if the corpus is no longer where it was, or is damaged."""
         resolve.check_corpus_is_there(self.folder, self.config)
         return resolve.stream_of(self.config, resolve.corpus_of(self.config))
 
@@ -338,6 +332,10 @@ class Run:
 
         return load(self.folder, self._experiment.model, mesh, step, self._build)
 
+    def _network_in_use(self) -> "tuple[Network, int]":  # in the form in which the model is evaluated and generates
+        network, step = self._network()
+        return made_small(network, self.folder, self._small) if self._small else network, step
+
     def _mesh(self) -> Any:
         self._resolve_mesh(fit=True)
         from varietas.train.program import connected_mesh
@@ -347,4 +345,4 @@ class Run:
     def _generator(self) -> "Generator":
         from varietas.train.inference.generate import generator
 
-        return generator(self._network()[0])
+        return generator(self._network_in_use()[0])

@@ -18,11 +18,11 @@ from varietas.model.attention.latent import LatentAttention
 from varietas.model.config import ModelConfig
 from varietas.model.embedding import embed
 from varietas.model.feed_forward import XIELU, SwiGLU
-from varietas.model.lora import adapter_shapes, fresh_adapters
+from varietas.model.linear.lora import adapter_shapes, fresh_adapters
+from varietas.model.linear.product import PRODUCT
 from varietas.model.moe.experts import Experts
 from varietas.model.moe.routing import Routed, routing
 from varietas.model.norm import RMSNorm
-from varietas.model.product import PRODUCT
 from varietas.model.sharding import STACKS, constrain, weights_split
 
 T = TypeVar("T")
@@ -83,8 +83,8 @@ class Decoder(nnx.Module):
 
     @property
     def head_DV(self) -> jax.Array:
-        """The output matrix, float32. With tied embeddings it is the transposed embedding."""
-        return self.embedding_VD.T if self.unembedding_DV is None else self.unembedding_DV[...]
+        """The output matrix, float32; Quantized if the parameters are. With tied embeddings it is the transposed embedding."""
+        return self.embedding_VD[...].T if self.unembedding_DV is None else self.unembedding_DV[...]
 
     def __call__(self, tokens_BL: jax.Array, segments_BL: jax.Array, positions_BL: jax.Array) -> jax.Array:
         """Computes the hidden states of whole rows.

@@ -11,20 +11,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from varietas.model.linear.quantized import QuantizedTable
 from varietas.model.sharding import RULES, batch_shards, spec
 
 
-def embed(table_VD: jax.Array, tokens_BL: jax.Array, dtype: Any) -> jax.Array:
+def embed(table_VD: jax.Array | QuantizedTable, tokens_BL: jax.Array, dtype: Any) -> jax.Array:
     """Looks up the embeddings of tokens.
 
     Args:
-        table_VD: The embedding.
+        table_VD: The embedding, perhaps quantized.
         tokens_BL: Token ids, int32.
         dtype: The dtype of the result. The gradient is summed in the table's own dtype, since frequent tokens have many addends.
 
     Returns:
         Rows of the table (B, L, D).
     """
+    if isinstance(table_VD, QuantizedTable):
+        return (embed(table_VD.numbers, tokens_BL, jnp.float32) * table_VD.scale[tokens_BL][..., None]).astype(dtype)
     (columns,), (rows,) = RULES["D"][0], RULES["V"][0]
     sizes = jax.sharding.get_abstract_mesh().shape
     if math.prod(sizes.values()) == 1 or tokens_BL.shape[0] % batch_shards():  # a batch that does not divide is a few prompts

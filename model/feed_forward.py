@@ -8,7 +8,7 @@ from flax import nnx
 
 from varietas.model.config import ModelConfig
 from varietas.model.initial import initializers
-from varietas.model.product import product
+from varietas.model.linear.product import product
 from varietas.model.sharding import constrain
 
 

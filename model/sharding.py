@@ -279,7 +279,7 @@ def matrices(params: Mapping[str, Any]) -> dict[str, Any]:
         keys = tuple(str(part.key) for part in path)
         return _is_matrix(dims_of(keys)) and "bias" not in keys[-1]
 
-    return jax.tree_util.tree_map_with_path(one, params)
+    return jax.tree_util.tree_map_with_path(one, params, is_leaf=lambda x: not isinstance(x, Mapping))
 
 
 def sides(dims: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from varietas.model.decoder import random_key
 from varietas.model.formats.weights import read
-from varietas.model.lora import fresh_adapters, trained
+from varietas.model.linear.lora import fresh_adapters, trained
 from varietas.train.inference.network import of_checkpoint
 from varietas.train.optimizer import make_optimizer, with_schedule_at
 from varietas.train.processes import is_first

@@ -44,7 +44,7 @@ def check_state(abstract: "State", mesh: "Mesh") -> None:
     Raises:
         MemoryError: If they do not fit.
     """
-    from varietas.model.lora import trained
+    from varietas.model.linear.lora import trained
 
     need = state_bytes(abstract) + state_bytes(trained(abstract.params))  # each gradient is as large as its parameter
     _check("parameters, gradients and optimiser need", need, mesh, OF_A_STATE)

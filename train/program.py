@@ -19,7 +19,7 @@ from varietas.data.stream.loader import count, tokens_of_a_worker
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Build, Decoder
 from varietas.model.flops import count_params, train_flops_per_token
-from varietas.model.lora import trained
+from varietas.model.linear.lora import trained
 from varietas.model.sharding import make_mesh
 from varietas.train.batches import host_bytes, local_rows
 from varietas.train.experiment import Experiment

@@ -50,6 +50,12 @@ class Outcome:
     step: int
     digest: str | None
 
+    def line(self, steps: int) -> str:
+        """Says so, of a run of so many steps."""
+        if self.digest:
+            return f"all {self.step:,} steps done; SHA-256 of the parameters: {self.digest}"
+        return f"stopped after step {self.step:,} of {steps:,}; run the same command to continue"
+
 
 def train_run(
     attempt: Attempt,

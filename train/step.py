@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Build, Decoder, Params, bind, graph_and_shapes, init_params
-from varietas.model.lora import applied, trained, with_trained, without_adapters
+from varietas.model.linear.lora import applied, trained, with_trained, without_adapters
 from varietas.model.loss import cross_entropy
 from varietas.model.moe.routing import loads_by_language, pop_routed, with_balanced_bias
 from varietas.model.preference import are_there, pairs

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from varietas.launch.flags import add_chat, add_processes, add_run, add_text, not_empty
+from varietas.launch.flags import add_chat, add_processes, add_run, add_small, add_text, not_empty
 
 if TYPE_CHECKING:
     from varietas.train.inference.evaluate import Row
@@ -29,16 +29,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="where the run's corpus lies now, if it has moved",
     )
     add_chat(parser)
+    add_small(parser)
     parser.add_argument("--name", metavar="NAME", help="the name of the evaluation in the report (default: from the files of --text)")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from varietas.launch.inputs import text_of
+    from varietas.launch.inputs import small_of, text_of
     from varietas.launch.run import Run
     from varietas.train.run_folder.evaluations import name_for
 
     documents = text_of(args, console)
-    opened = Run.open(args.run, args.cpu_devices, console=console, corpus=args.corpus)
+    opened = Run.open(args.run, args.cpu_devices, console=console, corpus=args.corpus, small=small_of(args, console))
     name = name_for(args.text, args.name)
     with console.status("evaluating"):
         rows = opened.evaluate(documents, name)

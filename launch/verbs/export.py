@@ -29,7 +29,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="of the weights, for gguf: whole floats, 8.5 bits a weight (q8_0) or 4.5 bits (q4_k, or q4_0, which is rougher but known to "
         "more programs); default: that of the run's model.dtype",
     )
-    add_calibrate(parser)
+    add_calibrate(parser, "q4_k")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

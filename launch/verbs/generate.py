@@ -5,7 +5,7 @@ from itertools import chain
 
 from rich.console import Console
 
-from varietas.launch.flags import add_processes, add_run, positive_int, seed
+from varietas.launch.flags import add_processes, add_run, add_small, positive_int, seed
 
 SUMMARY = "continue a text; several --prompt are continued together"
 EXAMPLE = 'varietas generate --run runs/demo --prompt "Všichni lidé" --temperature 0.7 --top_p 0.9'
@@ -14,6 +14,7 @@ EXAMPLE = 'varietas generate --run runs/demo --prompt "Všichni lidé" --tempera
 def add_flags(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_processes(parser)
+    add_small(parser)
     parser.add_argument("--prompt", action="append", metavar="TEXT", help="the text to continue (default: start a new one)")
     parser.add_argument("--chat", action="store_true", help="answer each --prompt as what a user says, by the chat template of the model")
     parser.add_argument("--max_tokens", type=positive_int, default=64, metavar="N", help="new tokens (default: %(default)s)")
@@ -25,6 +26,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
+    from varietas.launch.inputs import small_of
     from varietas.launch.run import Run
     from varietas.train.inference.sampling import Sampling
 
@@ -32,7 +34,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise ValueError("--chat answers what --prompt says; add --prompt TEXT")
     prompts = args.prompt or [""]
     sampling = Sampling(args.max_tokens, args.temperature, args.top_p, args.seed)
-    pieces = Run.open(args.run, args.cpu_devices, console=console).continuations(prompts, sampling, args.chat)
+    opened = Run.open(args.run, args.cpu_devices, console=console, small=small_of(args, console))
+    pieces = opened.continuations(prompts, sampling, args.chat)
     if len(prompts) == 1:
         first = next(pieces, (0, ""))  # raises what is wrong with the prompt before the prompt is shown
         console.out(prompts[0], style="bold", end="\n\n" if args.chat else "", highlight=False)

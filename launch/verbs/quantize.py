@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from varietas.launch.flags import FORMS, add_calibrate, add_chat, add_run, add_text, non_negative_int
+from varietas.launch.flags import FORMS, SMALL, add_calibrate, add_chat, add_run, add_text, non_negative_int
 from varietas.launch.tables import align_right
 
 if TYPE_CHECKING:
     from varietas.launch.models.quantizing import Form
 
-SUMMARY = "measure what the small forms of export --format gguf cost in every language, the worst first"
+SUMMARY = "measure what small forms of a model cost in every language, the worst first"
 EXAMPLE = "varietas quantize --run runs/demo --to q8_0 q4_k"
 
 
@@ -21,9 +21,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--step", type=non_negative_int, metavar="N", help="the checkpoint after N steps (default: the newest)")
     parser.add_argument(
-        "--to", nargs="+", choices=FORMS[1:], default=["q8_0", "q4_k"], metavar="FORM", help="which forms: %(choices)s (default: q8_0 q4_k)"
+        "--to",
+        nargs="+",
+        choices=(*FORMS[1:], *SMALL),
+        default=["q8_0", "q4_k"],
+        metavar="FORM",
+        help="forms of export --format gguf, or of evaluate and generate (int8, int4): %(choices)s (default: q8_0 q4_k)",
     )
-    add_calibrate(parser)
+    add_calibrate(parser, "q4_k and int4")
     add_text(parser)
     add_chat(parser)
 
@@ -32,8 +37,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.launch.inputs import documents_of, text_of
     from varietas.launch.models.quantizing import FILE, quantization_damage
 
-    if args.calibrate is not None and "q4_k" not in args.to:
-        raise ValueError("--calibrate is for q4_k, which --to does not name; other forms are not calibrated")
+    if args.calibrate is not None and not {"q4_k", "int4"} & set(args.to):
+        raise ValueError("--calibrate is for q4_k and int4, which --to does not name; other forms are not calibrated")
     documents = text_of(args, console)
     calibration = None if args.calibrate is None else documents_of("--calibrate", args.calibrate, console)()
     with console.status("evaluating each form"):
@@ -41,7 +46,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.print(damage_table(found))
     if len({form.bytes for form in found}) < len({form.name.partition(" ")[0] for form in found}):
         console.print("forms of one size are the same here: matrices whose rows do not divide into blocks of a form stay at 8 bits")
-    console.print(f"kept in {args.run / FILE}; varietas export --format gguf --quantize FORM writes such a file", soft_wrap=True)
+    files = "varietas export --format gguf --quantize FORM writes such a file; " if set(args.to) - set(SMALL) else ""
+    console.print(f"{files}kept in {args.run / FILE}", soft_wrap=True)
     return 0
 
 

@@ -14,8 +14,8 @@ from varietas.model.attention.blockwise import MASKED, attend_blockwise, visible
 from varietas.model.attention.rope import rotate
 from varietas.model.config import ModelConfig
 from varietas.model.initial import initializers
+from varietas.model.linear.product import product
 from varietas.model.norm import RMSNorm
-from varietas.model.product import product
 from varietas.model.sharding import constrain
 
 CUDNN_LONGEST = 8192  # longest row in tokens; the mask of the cuDNN kernel grows with the square of the length

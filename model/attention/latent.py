@@ -16,9 +16,9 @@ from varietas.model.attention.grouped_query import Cache, attend, write
 from varietas.model.attention.rope import rotate
 from varietas.model.config import ModelConfig
 from varietas.model.initial import initializers
-from varietas.model.lora import whole
+from varietas.model.linear.lora import whole
+from varietas.model.linear.product import product
 from varietas.model.norm import RMSNorm
-from varietas.model.product import product
 from varietas.model.sharding import constrain
 
 LATENT_EPS = 1e-6  # added to the mean square of the narrow vectors, as in transformers, whatever `norm_eps` is

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Params
-from varietas.model.formats.gguf import Importances, gguf_tensors, importance_of
+from varietas.model.formats.gguf import GGUFTensor, Importances, gguf_tensors
 from varietas.model.formats.quants import form_of, ggml_type, rounded, size_of
 from varietas.model.formats.tensors import Tensor
 from varietas.model.formats.weights import on_disk, placed
@@ -29,15 +29,26 @@ def as_in_file(params: Params, cfg: ModelConfig, form: str, mesh: Mesh, importan
         ValueError: If llama.cpp has no model that computes the same, or a number has no place in the form.
     """
     arrays = flatten_dict(params)
-    names = {source.name: tensor.name for tensor in gguf_tensors(cfg) for source in tensor.sources}
+    held: dict[str, list[GGUFTensor]] = {}
+    for tensor in gguf_tensors(cfg):
+        for source in tensor.sources:
+            held.setdefault(source.name, []).append(tensor)
+
+    def given_back(tensor: GGUFTensor, x: np.ndarray) -> np.ndarray:
+        part = np.ascontiguousarray(tensor.of_source(x, cfg))
+        kind = form_of(tensor.name, part.shape, form)
+        whole = gguf.quants.dequantize(rounded(part, kind, tensor.name, tensor.importance(importances)), ggml_type(kind))
+        return np.asarray(whole, np.float32).reshape(part.shape)
 
     def value(tensor: Tensor) -> np.ndarray:
         x = np.ascontiguousarray(on_disk(tensor, arrays), np.float32)
-        if tensor.name not in names:  # a field of the file
+        if tensor.name not in held:  # a field of the file
             return x
-        kind = form_of(names[tensor.name], tensor.shape, form)
-        whole = gguf.quants.dequantize(rounded(x, kind, tensor.name, importance_of(tensor, importances)), ggml_type(kind))
-        return np.asarray(whole, np.float32).reshape(tensor.shape)
+        first, *others = held[tensor.name]
+        if not first.half:  # tied embeddings may stand there twice
+            return given_back(first, x)
+        keys, values = given_back(first, x), given_back(others[0], x)
+        return np.concatenate([keys.swapaxes(1, 2), values], axis=1).reshape(x.shape)
 
     return placed(cfg, mesh, value)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from varietas.model.attention.latent import LATENT_EPS
 from varietas.model.attention.rope import frequencies
 from varietas.model.config import ModelConfig
 from varietas.model.formats.experts_json import architecture_of_experts
@@ -31,6 +32,11 @@ NAMES_IN_LAYER = {
     "self_attn.o_proj": "attn_output",
     "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm",
+    "self_attn.q_a_proj": "attn_q_a",
+    "self_attn.q_a_layernorm": "attn_q_a_norm",
+    "self_attn.q_b_proj": "attn_q_b",
+    "self_attn.kv_a_proj_with_mqa": "attn_kv_a_mqa",
+    "self_attn.kv_a_layernorm": "attn_kv_a_norm",
     "post_attention_layernorm": "ffn_norm",
     "feedforward_layernorm": "ffn_norm",
     "mlp.gate_proj": "ffn_gate",
@@ -43,6 +49,8 @@ NAMES_IN_LAYER = {
     "mlp.shared_experts.down_proj": "ffn_down_shexp",
 }
 ROUTER = "ffn_gate_inp.weight"
+KV_B = "self_attn.kv_b_proj.weight"
+ONLY_HF = "Only --format hf exports it"
 SOFTMAX, SIGMOID = 1, 2  # numbers of llama.cpp
 Field = int | float | str | Sequence[int] | Sequence[float] | Sequence[str]  # of a GGUF file
 YARN_BETAS = (32.0, 1.0)  # the only ones that llama.cpp computes with
@@ -58,21 +66,31 @@ class GGUFTensor(NamedTuple):
     shape: tuple[int, ...]
     sources: tuple[Tensor, ...]  # several are stacked, those of experts; there are none for the factors of rotary frequencies
     heads: int = 0  # in how many heads rows change places; 0: they do not
+    half: str = ""  # "keys" (transposed) or "values" of the matrix that makes both of latent attention; "": the whole
 
     def value(self, arrays: Mapping[tuple[str, ...], jax.Array], cfg: ModelConfig) -> np.ndarray:
         """Returns the tensor, float32. `arrays` are our parameters by path."""
         if not self.sources:
             return rope_factors(cfg)
-        x = np.stack([on_disk(source, arrays) for source in self.sources])
+        x = np.stack([self.of_source(on_disk(source, arrays), cfg) for source in self.sources])
         if self.heads:  # dimension i of each head beside dimension i + H/2
             x = x.reshape(self.heads, 2, -1, *self.shape[1:]).swapaxes(1, 2)
         return np.ascontiguousarray(x.reshape(self.shape), np.float32)
 
+    def of_source(self, x: np.ndarray, cfg: ModelConfig) -> np.ndarray:
+        """Returns what of a source, as transformers has it, is in the tensor."""
+        if not self.half:
+            return x
+        keys, values = np.split(x.reshape(cfg.n_heads, -1, cfg.kv_rank), [cfg.head_dim], axis=1)
+        return keys.swapaxes(1, 2) if self.half == "keys" else values
 
-def importance_of(tensor: Tensor, importances: Importances) -> np.ndarray | None:
-    """Returns the importance of each column of a tensor, float32; None if it is not known, as of tables and of the matrices of experts."""
-    found = importances.get(tensor.path) if len(tensor.place) == 1 and tensor.transposed else None
-    return None if found is None else np.asarray(found[tensor.place], np.float32).ravel()
+    def importance(self, importances: Importances) -> np.ndarray | None:
+        """Returns the importance of each column, float32; None if it is not known, as of tables and of the matrices of experts."""
+        if not self.sources or self.half == "keys":
+            return None
+        _, _, path, place, transposed, _ = self.sources[0]
+        found = importances.get(path) if len(place) == 1 and transposed else None
+        return None if found is None else np.asarray(found[place], np.float32).ravel()
 
 
 def architecture_of(cfg: ModelConfig) -> str:
@@ -84,10 +102,10 @@ def architecture_of(cfg: ModelConfig) -> str:
     if 0 < cfg.sliding_window < cfg.max_seq_len:
         raise ValueError(
             f"model.sliding_window={cfg.sliding_window} is not known to llama.cpp for such a model; it would attend to all of the "
-            f"{cfg.max_seq_len:,} tokens of model.max_seq_len. Only --format hf exports it"
+            f"{cfg.max_seq_len:,} tokens of model.max_seq_len. {ONLY_HF}"
         )
     if cfg.kv_rank:
-        raise ValueError(f"model.kv_rank={cfg.kv_rank} (latent attention) is not written into GGUF here. Only --format hf exports it")
+        return _architecture_of_latent_attention(cfg)
     if cfg.feed_forward not in ("swiglu", "xielu", "experts"):
         raise ValueError(f"model.feed_forward='{cfg.feed_forward}' is not written into GGUF here")
     if cfg.feed_forward == "xielu" and not cfg.qk_norm:
@@ -98,10 +116,28 @@ def architecture_of(cfg: ModelConfig) -> str:
     if architecture in ("qwen3", "qwen3moe", "dots1") and _has_factors(cfg):
         betas = f" with beta_fast={cfg.rope_beta_fast:g} and beta_slow={cfg.rope_beta_slow:g}" if cfg.rope_scaling == "yarn" else ""
         raise ValueError(
-            f"model.rope_scaling='{cfg.rope_scaling}'{betas} is not known to llama.cpp together with model.qk_norm=true. Only --format hf "
-            "exports it"
+            f"model.rope_scaling='{cfg.rope_scaling}'{betas} is not known to llama.cpp together with model.qk_norm=true. {ONLY_HF}"
         )
     return architecture
+
+
+def _architecture_of_latent_attention(cfg: ModelConfig) -> str:
+    architecture_of_experts(cfg)  # as in transformers, only DeepSeek's mixture of experts goes with it
+    scaled = cfg.rope_scaling == "yarn" and not _has_factors(cfg) and cfg.rope_factor > 1
+    if not cfg.q_rank:
+        raise ValueError(f"model.q_rank=0 is not known to llama.cpp with latent attention. {ONLY_HF}")
+    if cfg.norm_eps != LATENT_EPS:
+        raise ValueError(f"model.norm_eps={cfg.norm_eps:g} is not known to llama.cpp with latent attention, only {LATENT_EPS:g}. {ONLY_HF}")
+    if cfg.rope_scaling != "none" and not scaled:
+        raise ValueError(
+            f"model.rope_scaling='{cfg.rope_scaling}' is not known to llama.cpp with latent attention, only 'yarn' with "
+            f"rope_factor above 1, beta_fast=32 and beta_slow=1. {ONLY_HF}"
+        )
+    if cfg.rope_scaling == "none" and cfg.rope_score_factor != 1:
+        raise ValueError(
+            f"model.rope_score_factor={cfg.rope_score_factor:g} is known to llama.cpp only with rope_scaling='yarn'. {ONLY_HF}"
+        )
+    return "deepseek2"
 
 
 def _architecture_of_experts(cfg: ModelConfig) -> str:
@@ -114,8 +150,7 @@ def _architecture_of_experts(cfg: ModelConfig) -> str:
     }.items():
         if getattr(cfg, field) != wanted:
             raise ValueError(
-                f"model.{field}={getattr(cfg, field)} is not known to llama.cpp for such a mixture of experts, only {wanted}. Only "
-                "--format hf exports it"
+                f"model.{field}={getattr(cfg, field)} is not known to llama.cpp for such a mixture of experts, only {wanted}. {ONLY_HF}"
             )
     return architecture
 
@@ -148,6 +183,8 @@ def metadata(cfg: ModelConfig, arrays: Mapping[tuple[str, ...], jax.Array]) -> d
     architecture = architecture_of(cfg)
     if cfg.feed_forward == "experts":
         shape |= _of_experts(cfg, architecture)
+    if cfg.kv_rank:
+        shape |= _of_latent_attention(cfg)
     fields = {f"{architecture}.{name}": value for name, value in shape.items()}
     if architecture == "apertus":
         for sign in "np":
@@ -165,7 +202,7 @@ def _of_experts(cfg: ModelConfig, architecture: str) -> dict[str, Field]:
     }
     if architecture == "llama":
         fields["feed_forward_length"] = cfg.d_expert
-    if architecture == "dots1":
+    if architecture in ("dots1", "deepseek2"):
         fields |= {
             "expert_shared_count": cfg.n_shared_experts,
             "expert_weights_scale": cfg.router_scale,
@@ -175,12 +212,43 @@ def _of_experts(cfg: ModelConfig, architecture: str) -> dict[str, Field]:
     return fields
 
 
+def _of_latent_attention(cfg: ModelConfig) -> dict[str, Field]:
+    """Its heads share one key and one value, as narrow vectors; `_mla` are the widths of the heads that are made of them."""
+    fields: dict[str, Field] = {
+        "attention.head_count_kv": 1,
+        "attention.key_length": cfg.kv_rank + cfg.d_rope,
+        "attention.value_length": cfg.kv_rank,
+        "attention.key_length_mla": cfg.key_dim,
+        "attention.value_length_mla": cfg.d_value,
+        "attention.kv_lora_rank": cfg.kv_rank,
+        "rope.dimension_count": cfg.d_rope,
+        "attention.q_lora_rank": cfg.q_rank,
+        **(
+            {"expert_group_count": cfg.router_groups, "expert_group_used_count": cfg.router_groups_per_token}
+            if cfg.router_groups > 1
+            else {}
+        ),
+    }
+    ratio = math.sqrt(cfg.rope_score_factor) / cfg.attention_factor
+    if ratio != 1:  # scores are multiplied by the square of attn_factor * (1 + multiplier * ln(factor)), what is rotated by attn_factor
+        fields["rope.scaling.attn_factor"] = cfg.attention_factor
+        fields["rope.scaling.yarn_log_multiplier"] = (ratio - 1) / math.log(cfg.rope_factor)
+    return fields
+
+
 def gguf_tensors(cfg: ModelConfig) -> list[GGUFTensor]:
     """Returns the tensors of a GGUF file. Tied embeddings are one tensor, except where llama.cpp wants two."""
     architecture = architecture_of(cfg)
     heads = {"attn_q": cfg.n_heads, "attn_k": cfg.n_kv_heads} if architecture == "llama" else {}
     found = {ROPE: GGUFTensor(ROPE, (cfg.head_dim // 2,), ())} if _has_factors(cfg) else {}
     for tensor in tensors(cfg):
+        if tensor.name.endswith(KV_B):
+            block, N, C = f"blk.{tensor.name.split('.')[2]}", cfg.n_heads, cfg.kv_rank
+            found |= {
+                f"{block}.k": GGUFTensor(f"{block}.attn_k_b.weight", (N, C, cfg.head_dim), (tensor,), half="keys"),
+                f"{block}.v": GGUFTensor(f"{block}.attn_v_b.weight", (N, cfg.d_value, C), (tensor,), half="values"),
+            }
+            continue
         name, heads_of = _name(tensor, heads)
         if not name:
             continue

@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Params
-from varietas.model.formats.gguf import Field, Importances, architecture_of, gguf_tensors, importance_of, metadata
+from varietas.model.formats.gguf import Field, Importances, architecture_of, gguf_tensors, metadata
 from varietas.model.formats.quants import FILE_TYPES, form_of, ggml_type, rounded, size_of
 
 
@@ -47,8 +47,8 @@ def write(
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for tensor in tensors:
-            importance = importance_of(tensor.sources[0], importances) if tensor.sources else None
-            writer.write_tensor_data(rounded(tensor.value(arrays, cfg), forms[tensor.name], tensor.name, importance))
+            rows = rounded(tensor.value(arrays, cfg), forms[tensor.name], tensor.name, tensor.importance(importances))
+            writer.write_tensor_data(rows)
             yield tensor.name
     finally:
         writer.close()

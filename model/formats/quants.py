@@ -1,12 +1,11 @@
 """How the numbers of a GGUF file are kept: plain floats, 8 bits or 4 bits a weight.
 
 A 4-bit file keeps its embedding and its output matrix at 6 bits. Vectors, such as the scales of norms, are always float32, and so are the
-routers of experts. The package gguf rounds to Q8_0 and Q4_0. The scales of Q4_K and Q6_K, for which it has nothing, are found here by least
-squares.
+routers of experts. The package gguf rounds to Q8_0 and Q4_0.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import gguf
 import jax
@@ -14,14 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from varietas.model.formats.gguf import EMBEDDING, OUTPUT, ROUTER
+from varietas.model.linear.fits import ROUNDINGS, Fit, best, fits, relative, whole_numbers
 
 FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "q4_k": 14, "bf16": 32}  # the numbers of llama.cpp
 BLOCKS = {"q8_0": 32, "q4_0": 32, "q4_k": 256, "q6_k": 256}  # a row is a whole number of blocks
 LARGEST = 3.3e38  # in magnitude, of bfloat16
-LEAST, TINY = 1e-3, 1e-30  # of an importance as a part of the mean, and of a mean
 CHUNK = 1024  # blocks that are rounded at once, so that the compiled program serves every tensor
-ROUNDINGS = np.linspace(-2, 2, 11, dtype=np.float32)  # each gives other whole numbers, and so another least-squares fit
-Fit = tuple[jax.Array, jax.Array, jax.Array]  # squared error, scale and low of each part
 MOVES = np.array([(scale, low) for scale in (-1, 0, 1) for low in (-1, 0, 1)], np.float32)
 
 
@@ -64,7 +61,7 @@ def rounded(x: np.ndarray, form: str, name: str, importance: np.ndarray | None =
         return x.astype(jnp.bfloat16).view(np.uint8)
     if form not in ("q4_k", "q6_k"):
         return gguf.quants.quantize(x, ggml_type(form))
-    columns = np.ones(x.shape[-1]) if importance is None else np.maximum(importance / max(importance.mean(), TINY), LEAST)
+    columns = np.ones(x.shape[-1]) if importance is None else relative(importance)
     blocks, weights, parts = x.reshape(-1, 256), columns.astype(np.float32).reshape(-1, 256), []
     for at in range(0, len(blocks), CHUNK):
         part = blocks[at : at + CHUNK]
@@ -90,7 +87,7 @@ def _q6_k(x: jax.Array) -> jax.Array:
         scale = jnp.where(sum_qq > 0, sum_qx / sum_qq, 0)
         return -scale * sum_qx, scale, scale  # the squared error, less that of zero
 
-    scale = _best(fit, ROUNDINGS)[1]
+    scale = best(fit, ROUNDINGS)[1]
     unit = (jnp.abs(scale).max(-1, keepdims=True) / 127).astype(jnp.float16)
     whole = jnp.clip(jnp.round(scale / jnp.where(unit > 0, unit, 1)), -127, 127)
     q = (_around(x, (unit * whole)[..., None]) + 32).astype(jnp.uint8).reshape(-1, 2, 128)
@@ -112,22 +109,22 @@ def _q4_k(x: jax.Array, weights: jax.Array) -> jax.Array:
     to 63 of two float16.
     """
     x, weights = x.reshape(-1, 8, 32), weights.reshape(-1, 8, 32)
-    fits = _fits(x, weights)
-    units = [(fit.max(-1, keepdims=True) / 63).astype(jnp.float16) for fit in fits]
+    found = fits(x, weights)
+    units = [(fit.max(-1, keepdims=True) / 63).astype(jnp.float16) for fit in found]
     unit_scale, unit_low = (unit.astype(jnp.float32) for unit in units)
-    near_scale, near_low = (_whole(fit, unit, 63) for fit, unit in zip(fits, (unit_scale, unit_low), strict=True))
+    near_scale, near_low = (whole_numbers(fit, unit, 63) for fit, unit in zip(found, (unit_scale, unit_low), strict=True))
 
     def numbers(scale: jax.Array, low: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns the whole numbers of the weights, and the squared error."""
         scale, low = (unit_scale * scale)[..., None], (unit_low * low)[..., None]
-        q = _whole(x + low, scale, 15)
+        q = whole_numbers(x + low, scale, 15)
         return q, (weights * (scale * q - low - x) ** 2).sum(-1)
 
     def moved(move: jax.Array) -> Fit:
         scale, low = jnp.clip(near_scale + move[0], 0, 63), jnp.clip(near_low + move[1], 0, 63)
         return numbers(scale, low)[1], scale, low
 
-    _, scale, low = _best(moved, MOVES)
+    _, scale, low = best(moved, MOVES)
     q = numbers(scale, low)[0].astype(jnp.uint8).reshape(-1, 4, 2, 32)
     scale, low = scale.astype(jnp.uint8), low.astype(jnp.uint8)
     upper_bits = [y[:, :4] | y[:, 4:] >> 4 << 6 for y in (scale, low)]
@@ -135,42 +132,6 @@ def _q4_k(x: jax.Array, weights: jax.Array) -> jax.Array:
     return jnp.concatenate([*map(_bytes, units), *packed], axis=-1)
 
 
-def _fits(x: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the scale and the low of each part, not negative: the best by least squares of those that several ways of rounding give."""
-    n, smallest = weights.sum(-1), jnp.minimum(x.min(-1), 0)
-    width = jnp.maximum(x.max(-1) - smallest, 1e-30)
-    sum_x, sum_xx = (weights * x).sum(-1), (weights * x * x).sum(-1)
-
-    def fit(rounding: jax.Array) -> Fit:
-        q = jnp.clip(jnp.round((x - smallest[..., None]) * ((15 + rounding) / width)[..., None]), 0, 15)
-        sum_q, sum_qq, sum_qx = (weights * q).sum(-1), (weights * q * q).sum(-1), (weights * q * x).sum(-1)
-        scale, low = n * sum_qx - sum_q * sum_x, sum_q * sum_qx - sum_qq * sum_x
-        determinant = n * sum_qq - sum_q * sum_q
-        inside = (determinant > 0) & (low >= 0)
-        scale = jnp.where(inside, scale / determinant, jnp.where(sum_qq > 0, sum_qx / sum_qq, 0))
-        low = jnp.where(inside, low / determinant, 0)
-        error = sum_xx - 2 * scale * sum_qx + 2 * low * sum_x + scale**2 * sum_qq - 2 * scale * low * sum_q + n * low**2
-        return error, scale, low
-
-    return _best(fit, ROUNDINGS)[1:]
-
-
 def _bytes(unit: jax.Array) -> jax.Array:
     """Returns float16 (blocks, 1) as bytes (blocks, 2)."""
     return jax.lax.bitcast_convert_type(unit, jnp.uint8).reshape(-1, 2)
-
-
-def _best(of: Callable[[jax.Array], Fit], candidates: np.ndarray) -> Fit:
-    """Returns for each part the fit with the smallest error among those of all candidates."""
-
-    def better(best: Fit, candidate: jax.Array) -> tuple[Fit, None]:
-        other = of(candidate)
-        smaller = other[0] < best[0]
-        return (jnp.where(smaller, other[0], best[0]), jnp.where(smaller, other[1], best[1]), jnp.where(smaller, other[2], best[2])), None
-
-    return jax.lax.scan(better, of(jnp.asarray(candidates[0])), jnp.asarray(candidates[1:]))[0]
-
-
-def _whole(x: jax.Array, unit: jax.Array, most: int) -> jax.Array:
-    """Returns x as a whole number of units, from 0 to `most`; 0 if the unit is 0."""
-    return jnp.where(unit > 0, jnp.clip(jnp.round(x / jnp.where(unit > 0, unit, 1)), 0, most), 0)

@@ -14,10 +14,10 @@ from flax import nnx
 from varietas.model.config import ModelConfig
 from varietas.model.feed_forward import SwiGLU
 from varietas.model.initial import initializers
-from varietas.model.lora import whole
+from varietas.model.linear.lora import whole
+from varietas.model.linear.product import product
 from varietas.model.moe.grouped import grouped_product
 from varietas.model.moe.routing import Routed, route
-from varietas.model.product import product
 from varietas.model.sharding import as_varying, constrain, each_device, first_here, sum_over
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.lax import RaggedDotDimensionNumbers
 
-from varietas.model.product import PRODUCT
+from varietas.model.linear.product import PRODUCT
 from varietas.model.sharding import as_varying, gathered_here, summed_here
 
 BLOCK = 128  # rows that are multiplied at once on a CPU
@@ -24,7 +24,7 @@ def grouped_product(dims: str, x_PI: jax.Array, w: jax.Array, sizes_E: jax.Array
     """Returns the product of each row with the matrix of its expert, (P, O).
 
     Call it within `each_device`. The matrices are gathered, and cast to the dtype of the rows, for the product alone. Their gradient is
-    summed in their own dtype, float32, as in model/product.py.
+    summed in their own dtype, float32, as in model/linear/product.py.
 
     Args:
         dims: The dimension letters of `w`: E, then inputs and outputs.

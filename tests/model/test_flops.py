@@ -11,6 +11,7 @@ from varietas.launch.config import config_names, load_config
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import bind, graph_and_shapes
 from varietas.model.flops import count_params, forward_flops_per_token, layer_kinds, newton_schulz_flops, train_flops_per_token
+from varietas.model.moe import grouped
 from varietas.train.experiment import OptimConfig
 from varietas.train.optimizer import make_optimizer
 
@@ -86,11 +87,16 @@ def test_eurollm_has_the_published_size(name: str) -> None:
         {"tied_embeddings": True},
         {"tied_embeddings": False, "n_kv_heads": 2, "d_head": 48},
         {"kv_rank": 64, "q_rank": 96, "d_head": 48, "d_rope": 32, "d_value": 80},
+        {"feed_forward": "experts", "n_experts": 8, "n_experts_per_token": 3, "d_expert": 256, "n_shared_experts": 2},
     ],
-    ids=["tied", "grouped", "latent"],
+    ids=["tied", "grouped", "latent", "experts"],
 )
-def test_forward_flops_agree_with_the_count_of_xla(changes: dict[str, int | bool]) -> None:
-    """The model has one layer, since XLA counts a loop once, and is wide, so that products outweigh norms, softmax and rotations."""
+def test_forward_flops_agree_with_the_count_of_xla(changes: dict[str, int | bool | str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model has one layer, since XLA counts a loop once, and is wide, so that products outweigh norms, softmax and rotations.
+
+    For the same reason the rows of all experts are one block, so that XLA counts one product of each row with one matrix.
+    """
+    monkeypatch.setattr(grouped, "BLOCK", 10**6)
     cfg = replace(TINY, n_layers=1, vocab_size=2000, d_model=512, d_ff=1536, **changes)
     B, L = 2, 64  # one block of queries: XLA counts all L * L scores of a row, the formula the L * (L + 1) / 2 unmasked ones
     graph, params = graph_and_shapes(cfg)

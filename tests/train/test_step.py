@@ -17,7 +17,7 @@ from varietas.launch.config import load_config
 from varietas.model import decoder
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import WRITTEN_OUT, bind, graph_and_shapes
-from varietas.model.lora import merged, without_adapters
+from varietas.model.linear.lora import merged, without_adapters
 from varietas.model.sharding import batch_sharding, make_mesh, matrices
 from varietas.train.experiment import OptimConfig
 from varietas.train.optimizer import learning_rate, make_optimizer, warm_up_warning

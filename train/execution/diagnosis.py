@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Build, Decoder, Params, bind, graph_and_shapes
-from varietas.model.lora import applied
+from varietas.model.linear.lora import applied
 from varietas.model.loss import cross_entropy
 from varietas.model.sharding import AXES, batch_sharding, param_shardings, replicated
 from varietas.train.experiment import Experiment

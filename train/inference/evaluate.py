@@ -23,7 +23,7 @@ from varietas.data.text.documents import Document
 from varietas.data.tokenizer.model import Tokenizer, file_in, load
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Params, bind, graph_and_shapes
-from varietas.model.lora import applied
+from varietas.model.linear.lora import applied, whole
 from varietas.model.loss import cross_entropy
 from varietas.model.sharding import batch_sharding, on_all
 from varietas.train.inference.network import Network
@@ -142,7 +142,7 @@ def _score(graph: Any, cfg: ModelConfig, params: Params, tokens: jax.Array, targ
     """Returns the nats of each target (B, L), float32, on all devices. It is compiled once for each model, also during training."""
     decoder = bind(graph, applied(params, cfg))
     hidden = decoder(tokens, segments, jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape))
-    nll = cross_entropy(hidden, decoder.head_DV, targets, jnp.zeros(tokens.shape, jnp.float32), 0.0, cfg.loss_chunk)[1]
+    nll = cross_entropy(hidden, whole(decoder.head_DV), targets, jnp.zeros(tokens.shape, jnp.float32), 0.0, cfg.loss_chunk)[1]
     return on_all(nll)
 
 

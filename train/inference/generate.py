@@ -17,6 +17,8 @@ from jax.sharding import Mesh
 from varietas.model.attention.grouped_query import Cache
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Build, Decoder, Params, bind, empty_cache, graph_and_shapes, layers_of, random_key
+from varietas.model.linear.product import quantized_product
+from varietas.model.linear.quantized import is_quantized
 from varietas.model.sharding import matrices, on_all
 from varietas.train.inference.network import Network
 from varietas.train.inference.sampling import Sampling, check_lengths
@@ -63,10 +65,11 @@ def generator(network: Network) -> Generator:
 
 @partial(jax.jit, static_argnames="cfg")
 def _weights(params: Params, cfg: ModelConfig) -> Weights:
-    def narrow(path: tuple[Any, ...], x: jax.Array, matrix: bool) -> jax.Array:
-        return x.astype(cfg.dtype) if matrix and "router" not in path[-1].key else x  # routers are computed in float32
+    def narrow(path: tuple[Any, ...], x: Any, matrix: bool) -> Any:
+        narrower = matrix and "router" not in path[-1].key and not is_quantized(x)  # routers are computed in float32
+        return x.astype(cfg.dtype) if narrower else x
 
-    cast = jax.tree_util.tree_map_with_path(narrow, params, matrices(params))
+    cast = jax.tree_util.tree_map_with_path(narrow, params, matrices(params), is_leaf=is_quantized)
     layers = layers_of(cast)
     return Weights({name: x for name, x in cast.items() if name not in layers}, layers)
 
@@ -145,8 +148,12 @@ def _advance(
     decoder = bind(graph, {**weights.others, **{name: layers[0] for name, layers in weights.layers.items()}})
     positions_BL = jnp.maximum(place - rows.padding_B[:, None], 0)
     hidden, cache = decoder.extend(tokens_BL, segments_BL, positions_BL, weights.layers, cache, segments_BS, start)
-    head = decoder.head_DV.astype(hidden.dtype)
-    logits = jnp.einsum("BD,DV->BV", hidden[:, -1], head, preferred_element_type=jnp.float32)
+    head: Any = decoder.head_DV
+    last = hidden[:, -1]
+    if is_quantized(head):
+        logits = quantized_product(last, head, dtype=jnp.float32)
+    else:
+        logits = jnp.einsum("BD,DV->BV", last, head.astype(last.dtype), preferred_element_type=jnp.float32)
     keys_B = jax.vmap(jax.random.fold_in)(rows.keys_B, start + L - rows.padding_B)
     return on_all(choose(logits[:, :n_pieces], keys_B, rows.drawn)), cache
 

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Build, Decoder, Params
-from varietas.model.lora import merged, without_adapters
+from varietas.model.linear.lora import merged, without_adapters
 from varietas.model.sharding import param_shardings
 from varietas.train.processes import broadcast
 from varietas.train.run_folder.checkpoint import restore_params

@@ -21,8 +21,8 @@ from varietas.data.tokenizer.model import Tokenizer
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Params, bind, graph_and_shapes
 from varietas.model.formats.gguf import Importances
-from varietas.model.lora import Keys, linear_layers
-from varietas.model.product import Observed
+from varietas.model.linear.lora import Keys, linear_layers
+from varietas.model.linear.product import Observed
 from varietas.model.sharding import batch_sharding, dims_of, sides
 from varietas.train.inference.network import Network
 

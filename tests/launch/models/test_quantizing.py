@@ -12,6 +12,7 @@ from flax.traverse_util import flatten_dict
 import varietas
 from varietas.data.text.embedded import parallel_documents
 from varietas.launch.cli import main
+from varietas.launch.models.quantizing import Small
 from varietas.model.formats.dequantized import as_in_file, bytes_in_file
 
 LANGUAGES = ("ces_Latn", "mlt_Latn", "ell_Grek")
@@ -81,7 +82,38 @@ def test_calibrated_weights_stand_beside_the_others(tmp_path: Path, corpus_folde
     assert differ == {f"blk.0.{name}.weight" for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")}
 
 
+def test_evaluate_and_generate_take_the_forms_that_quantize_measures(
+    run: varietas.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = [document for document in parallel_documents() if document.lang in LANGUAGES]
+    _, eight, four, calibrated = varietas.quantization_damage(run.folder, ["int8", "int4"], text, text)
+    assert calibrated.name == "int4 calibrated" and four.bytes == calibrated.bytes < eight.bytes
+    embedding, whole = 2 * run._network()[0].params["embedding_VD"].size, sum(x.size for x in jax.tree.leaves(run._network()[0].params))
+    assert eight.bytes == pytest.approx(whole, rel=0.1) and four.bytes == pytest.approx(embedding + (whole - embedding) * 5 / 8, rel=0.1)
+    file = tmp_path / "text.jsonl"
+    file.write_text("\n".join(json.dumps({"text": d.text, "lang": d.lang}) for d in text))
+    flags = ["--run", str(run.folder), "--cpu_devices", "1"]
+    for form, more in ((eight, []), (four, []), (calibrated, ["--calibrate", str(file)])):
+        quantize = ["--quantize", form.name.split()[0], *more]
+        assert main(["evaluate", *flags, "--text", str(file), *quantize]) == 0
+        kept = json.loads((run.folder / "evaluations" / f"text-{quantize[1]}" / "4.json").read_text())["languages"]
+        for code, row in form.languages.items():
+            assert kept[code]["bits_per_byte"] == pytest.approx(row["bits_per_byte"], abs=2e-4)
+    capsys.readouterr()
+    texts = []
+    for more in ([], ["--quantize", "int8"], ["--quantize", "int4"]):
+        assert main(["generate", *flags, "--prompt", "Ahoj", "--max_tokens", "24", *more]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] and len(texts[2]) > 24  # 8 bits change nothing that matters
+    assert varietas.Run.open(run.folder, small=Small("int8")).digest() == run.digest()
+
+
 def test_what_is_not_calibrated(run: varietas.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["quantize", "--to", "q8_0"], ["export", "--format", "gguf", "--quantize", "q4_0", "--out", str(tmp_path / "x")]):
+    for command in (
+        ["quantize", "--to", "q8_0"],
+        ["export", "--format", "gguf", "--quantize", "q4_0", "--out", str(tmp_path / "x")],
+        ["evaluate", "--quantize", "int8"],
+        ["generate"],
+    ):
         assert main([*command, "--run", str(run.folder), "--calibrate"]) == 2
         assert "other forms are not calibrated" in capsys.readouterr().err

@@ -17,6 +17,10 @@ from varietas.model.formats.gguf import Field, architecture_of, gguf_tensors, ro
 from varietas.model.formats.gguf_file import write
 
 QWEN3 = replace(LLAMA, qk_norm=True, d_head=32)
+DEEPSEEK = replace(
+    LLAMA, feed_forward="experts", n_experts=4, d_expert=32, n_shared_experts=1, router_bias=True, router_scores="sigmoid",
+    kv_rank=32, q_rank=16, d_head=24, d_rope=8, d_value=20, n_kv_heads=LLAMA.n_heads, norm_eps=1e-6,
+)  # fmt: skip
 
 
 def params_of(cfg: ModelConfig) -> Params:
@@ -66,6 +70,16 @@ def test_every_parameter_is_in_the_file(tmp_path: Path, cfg: ModelConfig) -> Non
     names = {name.split(".", 2)[2] for name in found if name.startswith("blk.0.")}
     assert ("attn_k.bias" in names) == cfg.qkv_bias and ("attn_q_norm.weight" in names) == cfg.qk_norm
     assert ("ffn_gate.weight" in names) == (cfg.feed_forward == "swiglu")
+
+
+def test_the_matrix_of_keys_and_values_is_two_tensors(tmp_path: Path) -> None:
+    reader = written(tmp_path / "x.gguf", DEEPSEEK)
+    found, up = tensors(reader), flatten_dict(params_of(DEEPSEEK))["layers", "attention", "latent_up_ZNH"][1]
+    keys, values = up[..., : DEEPSEEK.d_head], up[..., DEEPSEEK.d_head :]
+    np.testing.assert_array_equal(found["blk.1.attn_k_b.weight"], keys.swapaxes(0, 1))
+    np.testing.assert_array_equal(found["blk.1.attn_v_b.weight"], values.transpose(1, 2, 0))
+    said = {name.removeprefix("deepseek2."): value for name, value in fields(reader).items()}
+    assert (said["attention.head_count_kv"], said["attention.key_length"], said["attention.key_length_mla"]) == (1, 32 + 8, 24 + 8)
 
 
 def test_fields_say_the_shape(tmp_path: Path) -> None:
@@ -157,6 +171,10 @@ def test_scaled_rotary_positions_are_fields_or_factors(tmp_path: Path, scaling: 
             r"model.rope_scaling='llama3' is not known to llama.cpp together with",
         ),
         (replace(QWEN3, rope_scaling="yarn", rope_beta_slow=2.0, **LONG), r"'yarn' with beta_fast=32 and beta_slow=2 is not known"),
+        (replace(DEEPSEEK, q_rank=0), "model.q_rank=0 is not known to llama.cpp with latent attention. Only --format hf exports it"),
+        (replace(DEEPSEEK, norm_eps=1e-5), "model.norm_eps=1e-05 is not known to llama.cpp with latent attention, only 1e-06"),
+        (replace(DEEPSEEK, rope_scaling="linear", **LONG), "model.rope_scaling='linear' is not known to llama.cpp with latent attention"),
+        (replace(DEEPSEEK, rope_score_factor=2.0), "model.rope_score_factor=2 is known to llama.cpp only with rope_scaling='yarn'"),
     ],
 )
 def test_what_llama_cpp_cannot_compute_is_refused(tmp_path: Path, cfg: ModelConfig, message: str) -> None:

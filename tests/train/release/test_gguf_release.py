@@ -98,6 +98,10 @@ def random_params(cfg: ModelConfig) -> Params:
 
 LONG: dict[str, Any] = {"rope_factor": 8.0, "rope_original_max_seq_len": 16}
 EXPERTS: dict[str, Any] = {"feed_forward": "experts", "n_experts": 8, "n_experts_per_token": 3, "d_expert": 32}
+DEEPSEEK: dict[str, Any] = {
+    **EXPERTS, "n_layers": 3, "n_dense_layers": 1, "n_shared_experts": 2, "router_bias": True, "router_scores": "sigmoid",
+    "router_scale": 2.5, "kv_rank": 32, "d_head": 24, "d_rope": 16, "d_value": 20, "norm_eps": 1e-6,
+}  # fmt: skip
 MODELS: dict[str, tuple[dict[str, Any], str, float]] = {  # the shape, the form of the weights, and the error beside what the logits vary by
     "llama3, biases, wide heads": ({"rope_scaling": "llama3", "qkv_bias": True, "n_kv_heads": 2, "d_head": 32, **LONG}, "f32", 3e-5),
     "linear": ({"rope_scaling": "linear", "tied_embeddings": False, **LONG}, "f32", 3e-5),
@@ -113,6 +117,10 @@ MODELS: dict[str, tuple[dict[str, Any], str, float]] = {  # the shape, the form 
             "router_scores": "sigmoid", "router_scale": 2.5, "tied_embeddings": False,
         },
         "f32", 3e-5,
+    ),
+    "deepseek": ({**DEEPSEEK, "q_rank": 24, "router_groups": 4, "router_groups_per_token": 2}, "f32", 3e-5),
+    "deepseek, yarn": (
+        {**DEEPSEEK, "q_rank": 16, "rope_scaling": "yarn", "rope_attention_factor": 1.1, "rope_score_factor": 1.46, **LONG}, "f32", 3e-5,
     ),
     "more rows than pieces": ({"vocab_size": V + 40}, "bf16", 0.02),
 }  # fmt: skip

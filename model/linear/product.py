@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
-from varietas.model.lora import LowRank, halves
+from varietas.model.linear.lora import LowRank, halves
+from varietas.model.linear.quantized import Quantized
 from varietas.model.sharding import gathered
 
 PRODUCT = "product"  # the name by which rematerialisation finds these products
@@ -47,7 +48,7 @@ _observed.defvjp(
 )
 
 
-def product(dims: str, x: jax.Array, w: jax.Array | LowRank | Observed) -> jax.Array:
+def product(dims: str, x: jax.Array, w: jax.Array | LowRank | Observed | Quantized) -> jax.Array:
     """Computes einsum(dims, x, w) where the last dimensions of x are the first of w, as in "BLD,DF->BLF".
 
     These dimensions are summed over; the others keep their order.
@@ -55,7 +56,7 @@ def product(dims: str, x: jax.Array, w: jax.Array | LowRank | Observed) -> jax.A
     Args:
         dims: Dimension letters as for einsum.
         x: Activations.
-        w: Weights, perhaps with an adapter or observed. They are cast to the dtype of x.
+        w: Weights, perhaps with an adapter, observed or quantized. They are cast to the dtype of x.
 
     Raises:
         ValueError: If `dims` are in another order.
@@ -69,11 +70,29 @@ def product(dims: str, x: jax.Array, w: jax.Array | LowRank | Observed) -> jax.A
         )
     if isinstance(w, Observed):
         return product(dims, _observed(x, w.squares), w.matrix)
+    if isinstance(w, Quantized):
+        return quantized_product(x, w, n)
     if isinstance(w, LowRank):
         down, up = halves(weights)
         narrow = product(f"{left},{down}->{left[:-n]}U", x, w.down)
         return product(dims, x, w.matrix) + product(f"{left[:-n]}U,{up}->{out}", narrow, w.up)
     return checkpoint_name(_product(dims, x, w, gathered(w, weights, x.dtype)), PRODUCT)
+
+
+def quantized_product(x: jax.Array, w: Quantized, n: int = 1, dtype: DTypeLike | None = None) -> jax.Array:
+    """Computes the product of activations and a quantized matrix.
+
+    Args:
+        x: Activations (…, *inputs).
+        w: The matrix.
+        n: How many dimensions of x its inputs are.
+        dtype: Of the result; None for that of x.
+    """
+    dtype = dtype or x.dtype
+    flat, one = x.reshape(*x.shape[: x.ndim - n], -1), (((x.ndim - n,), (0,)), ((), ()))
+    if w.low is None:  # scaled afterwards: the numbers are exact in any dtype
+        return (jax.lax.dot_general(flat, w.numbers.astype(x.dtype), one, preferred_element_type=jnp.float32) * w.scale).astype(dtype)
+    return jax.lax.dot_general(flat, w.weights(x.dtype), one, preferred_element_type=dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from varietas.launch.config import load_config
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Params, bind, graph_and_shapes, init_params
-from varietas.model.lora import ADAPTERS, applied, halves, linear_layers, merged, names, without_adapters
+from varietas.model.linear.lora import ADAPTERS, applied, halves, linear_layers, merged, names, without_adapters
 from varietas.model.sharding import make_mesh, param_shardings
 
 CFG = replace(ModelConfig(**load_config("tiny").model), vocab_size=128, lora_rank=4, lora_alpha=6.0)

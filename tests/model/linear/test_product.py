@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from varietas.model.product import product
+from varietas.model.linear.product import product
 
 SIZES = {"B": 2, "L": 5, "D": 6, "N": 3, "H": 4, "F": 6}
 

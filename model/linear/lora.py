@@ -1,7 +1,7 @@
 """Low-rank adapters (Hu et al., 2021): in place of a matrix W, W + (alpha / rank) A B is used, and only A and B are trained.
 
 They stand beside the model's own parameters, under the name `adapters`: `down` (A) and `up` (B) of each matrix, with the rank as dimension
-U. B begins at zero, so a model begins as it was. Products use A and B by themselves (model/product.py).
+U. B begins at zero, so a model begins as it was. Products use A and B by themselves (model/linear/product.py).
 """
 
 import itertools
@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from varietas.model.config import ModelConfig
+from varietas.model.linear.quantized import Quantized
 from varietas.model.sharding import STACKS, dims_of, sides
 
 ADAPTERS = "adapters"
@@ -45,7 +46,9 @@ def halves(dims: str) -> tuple[str, str]:
 
 
 def whole(w: Any) -> jax.Array:
-    """Returns a matrix; the sum, if it has an adapter."""
+    """Returns a matrix; the sum, if it has an adapter; float32, if it is quantized. The inputs of a quantized one are one dimension."""
+    if isinstance(w, Quantized):
+        return w.weights(jnp.float32)
     if not isinstance(w, LowRank):
         return w
     down, up = halves(w.dims)

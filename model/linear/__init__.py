@@ -1,0 +1,1 @@
+"""Linear layers: products of activations and weights, adapters, weights of few bits."""
