@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.launch.run import Run
     from varietas.train.inference.sampling import Sampling
 
-    if args.chat and not args.prompt:
+    if args.chat and not all(args.prompt or [""]):
         raise ValueError("--chat answers what --prompt says; add --prompt TEXT")
     prompts = args.prompt or [""]
     sampling = Sampling(args.max_tokens, args.temperature, args.top_p, args.seed)

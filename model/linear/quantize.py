@@ -38,7 +38,7 @@ def quantize(
     """
     layers = linear_layers(dict(params))
 
-    def one(path: tuple[Any, ...], x: jax.Array) -> Any:
+    def one(path: tuple[Any, ...], x: jax.Array) -> jax.Array | Quantized | QuantizedTable:
         keys = tuple(str(part.key) for part in path)
         if keys not in layers and len(keys) > 1:
             return x

@@ -11,6 +11,7 @@ from varietas.model.config import ModelConfig
 from varietas.model.flops import count_params
 from varietas.train.inference.network import Network
 from varietas.train.run_folder.checkpoint import read_meta
+from varietas.train.run_folder.config import read_config
 from varietas.train.run_folder.digest import digest
 from varietas.train.run_folder.evaluations import DECLARATION, Evaluation, read_all
 from varietas.train.run_folder.origin import CONTINUED, Origin, read_origin
@@ -30,6 +31,8 @@ class Facts:
     digest: str  # SHA-256 of the parameters
     corpus_digest: str
     chats: bool  # whether it has learned conversations
+    rank: int  # of the adapters that were trained and merged; 0: all parameters were trained
+    prefers: bool  # whether it has learned preferences
     evaluation: Evaluation | None  # of this step, on the Declaration of Human Rights
     origin: Origin | None = None  # of the first parameters, if they were not random
 
@@ -48,6 +51,7 @@ class Facts:
 def facts_of(run: Path, network: Network, step: int) -> Facts:
     """Collects the facts about a checkpoint from a run's folder."""
     meta = read_meta(run / "checkpoints", step)
+    config = read_config(run)
     evaluations = [found for found in read_all(run).get(DECLARATION, ()) if found.step == step]
     return Facts(
         step,
@@ -55,6 +59,8 @@ def facts_of(run: Path, network: Network, step: int) -> Facts:
         digest(network.params),
         meta.get("corpus_digest", ""),
         (run / TEMPLATE).exists(),
+        config["model"].get("lora_rank", 0),
+        config["optim"].get("dpo_beta", 0) > 0,
         evaluations[0] if evaluations else None,
         read_origin(run),
     )
@@ -70,6 +76,10 @@ def model_card(title: str, architecture: str, cfg: ModelConfig, facts: Facts) ->
     metadata += ["language:", *(f"- {code}" for code in facts.codes), "---"] if facts.codes else ["---"]
     continues = "" if facts.origin else "It continues text. It has not been taught to follow instructions."
     use = "It has learned to answer in conversations." if facts.chats else continues
+    if facts.prefers:
+        use += " Which of two answers is better it has learned by direct preference optimisation."
+    if facts.rank:
+        use += f" Adapters of rank {facts.rank} were trained, and merged into its matrices."
     lines = [
         *metadata,
         f"# {title}",
@@ -91,7 +101,7 @@ def model_card(title: str, architecture: str, cfg: ModelConfig, facts: Facts) ->
         "",
         "## Provenance",
         "",
-        f"- SHA-256 of the parameters (`varietas digest`): `{facts.digest}`",
+        f"- SHA-256 of the parameters{'' if facts.rank else ' (`varietas digest`)'}: `{facts.digest}`",
         f"- digest of the training corpus: `{facts.corpus_digest or 'unknown'}`",
         "",
     ]
