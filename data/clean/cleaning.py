@@ -113,12 +113,20 @@ def clean(document: Document, cleaning: Cleaning, changed: Counter[str]) -> Docu
 
 def _cleaned(document: Document, cleaning: Cleaning, changed: Counter[str]) -> str:
     """Returns the text of a document without what the steps that change a text take out of it."""
-    text = document.text
+    text, marked = document.text, 0
     if cleaning.pii != "keep":
-        text = _without_pii(document, cleaning.pii, changed)
-    if cleaning.unicode:
+        text, marked = _without_marked(document)
+    if cleaning.unicode:  # before the search: what is decomposed or was decoded wrongly would not be found
         before, text = text, repair(text)
         changed["unicode"] += text != before
+    if cleaning.pii != "keep":
+        from varietas.data.clean import pii
+
+        text, found = pii.mask(text, document.lang)
+        found["pii"] += marked
+        if cleaning.pii == "drop" and found.total():
+            raise NotADocument("personal data")
+        changed.update(+found)
     return text
 
 
@@ -148,23 +156,17 @@ def repair(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def _without_pii(document: Document, mode: str, changed: Counter[str]) -> str:
-    from varietas.data.clean import pii
-
+def _without_marked(document: Document) -> tuple[str, int]:
+    """Returns the text without the personal data that the collection has marked, by its offsets, and how many places these are."""
     text, spans = document.text, list[list[int]]()
-    for begin, end in sorted(document.signals.get("pii") or []):  # found by the collection
+    for begin, end in sorted(document.signals.get("pii") or []):
         if spans and begin < spans[-1][1]:
             spans[-1][1] = max(end, spans[-1][1])
         else:
             spans.append([begin, end])
     for begin, end in reversed(spans):
         text = text[:begin] + "<pii>" + text[end:]
-    text, found = pii.mask(text, document.lang)
-    found["pii"] += len(spans)
-    if mode == "drop" and found.total():
-        raise NotADocument("personal data")
-    changed.update(+found)
-    return text
+    return text, len(spans)
 
 
 def statistics(batch: Batch) -> np.ndarray:

@@ -29,9 +29,9 @@ BEFORE, BEHIND = phones.NEAR, 40  # characters before and after a number that ar
 
 _EMAIL = re.compile(r"[\w.%+'-]{1,64}@(?:[\w-]{1,63}\.){1,5}[^\W\d_]{2,24}\b")
 _NUMBER = re.compile(  # every number that is looked for contains a match
-    r"[\d:](?:(?<=\d)(?:[\d .()/\u00a0\u2007\u2009\u200b\u202f\u2010-\u2013\u2212-]|(?<=\d)[A-Z]){4,}|(?<=:)[0-9a-fA-F]{0,4}:)"
+    r"[\d:](?:(?<=\d)(?:[\d .()/\u00a0\u2007\u2009\u200b\u202f\u2010-\u2013\u2212-]|(?<=\d)[A-Za-z]){4,}|(?<=:)[0-9a-fA-F]{0,4}:)"
 )
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b", re.IGNORECASE)
 _CARD = re.compile(r"(?<![\d.,-])(?:3[47]\d\d(?:[ -]?\d){11}|(?:4\d|5[1-5]|2[2-7]|6[05])\d\d(?:[ -]?\d){12})(?![\d-])")
 _IP = re.compile(r"(?<![\w.:-])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{1,4}(?::{1,2}[0-9a-fA-F]{1,4}){3,7})(?![\w:-]|\.\d)")
 _VERSION = re.compile(r"(?:\bv|vers\w*|ver\.|release|build)\W{0,3}$", re.IGNORECASE)
@@ -42,7 +42,7 @@ class _Id:
     """A national identification number. Unless it is `certain`, one of _WORDS must stand before it."""
 
     pattern: str
-    checks: tuple[str, ...]  # modules of stdnum, one of which must accept the number
+    checks: tuple[str, ...]  # modules of stdnum, or keys of _OWN, one of which must accept the number
     certain: bool
 
 
@@ -53,19 +53,30 @@ _IDS = (
     _Id(r"[12] ?\d\d ?(?:0[1-9]|1[0-2]) ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d", ("fr.nir",), True),
     _Id(r"(?:19|20)?\d{6}[-+]\d{4}", ("se.personnummer", "dk.cpr", "is_.kennitala"), True),
     _Id(r"\d{6}/\d{3,4}", ("cz.rc",), True),
-    _Id(r"\d\d\.\d\d\.\d\d-\d{3}\.\d\d", ("be.nn",), True),
+    _Id(r"\d\d\.\d\d\.\d\d-\d{3}\.\d\d", ("be.nn", "be.bis"), True),
+    _Id(r"756\.\d{4}\.\d{4}\.\d\d", ("ch.ssn",), True),
+    _Id(r"\d{6}-\d{5}", ("lv.pvn",), True),
+    _Id(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{5}", ("lu matricule",), True),
     _Id(r"\d{13}", ("ro.cnp", "si.emso"), True),
     _Id(r"\d{11}", ("pl.pesel", "ee.ik", "lt.asmens"), True),
-    _Id(r"\d{11}", ("be.nn", "gr.amka", "hr.oib", "tr.tckimlik", "de.idnr", "no.fodselsnummer"), False),
-    _Id(r"\d{10}", ("bg.egn", "cz.rc", "dk.cpr", "ua.rntrc"), False),
-    _Id(r"\d{9}|\d{3}[ .]\d{3}[ .]\d{3}", ("nl.bsn", "pt.nif", "hu.anum"), False),
+    _Id(r"\d{2} ?\d{3} ?\d{3} ?\d{3}", ("de.idnr",), False),
+    _Id(r"\d{11}", ("be.nn", "be.bis", "gr.amka", "hr.oib", "tr.tckimlik", "no.fodselsnummer", "lv.pvn"), False),
+    _Id(r"\d{13}", ("ch.ssn",), False),
+    _Id(r"\d{10}", ("bg.egn", "bg.pnf", "cz.rc", "dk.cpr", "ua.rntrc", "hu adóazonosító jel"), False),
+    _Id(r"\d{4} ?\d{6}", ("at.vnr",), False),
+    _Id(r"\d{9}|\d{3}[ .-]\d{3}[ .-]\d{3}", ("nl.bsn", "pt.nif", "gr.vat", "hu taj"), False),
     _Id(r"\d{7}[A-W][A-IW]?", ("ie.pps",), False),
+    _Id(r"\d{8}[A-Z]", ("cy.vat",), False),
+    _Id(r"\d{4,7}[MGAPLHBZ]", (), False),  # Malta; it has no check digit
+    _Id(r"[A-T]\d{8}[A-W]", (), False),  # Albania; how its last letter follows is not public
     _Id(r"[A-CEGHJ-PR-TW-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-D]", (), False),  # United Kingdom; it has no check digit
 )
 _WORDS = re.compile(
-    r"(?:bsn|burgerservicenummer|sofinummer|personal(?:ausweis)?|ident\w*|steuer-?id\w*|tax id|nif|contribuinte|amka|αμκα|oib|егн|egn|"
-    r"emšo|jmbg|матичен|rodné|r\.\s?č|cpr|personnummer|fødselsnummer|kennitala|national (?:number|insurance)|rijksregister\w*|"
-    r"registre national|tckn|kimlik|pps|іпн|рнокпп|social security)\W{0,3}(?:\w+\W{1,3}){0,2}$",
+    r"(?<!\w)(?:bsn|burgerservicenummer|sofinummer|personal(?:ausweis)?|ident\w*|steuer-?id\w*|tax id|nif|contribuinte|amka|αμκα|"
+    r"α\.?φ\.?[μτ]|oib|егн|egn|лнч|emšo|jmbg|матичен|rodné|r\.\s?č|cpr|personnummer|fødselsnummer|kennitala|"
+    r"national (?:number|insurance)|rijksregister\w*|(?:registre|num[ée]ro|n°) national|niss|insz|tckn|kimlik|pps|іпн|рнокпп|"
+    r"social security|sv-?(?:nr|nummer)|vsnr|\w*versicherungs-?n\w*|ahv\w*|avs|adóazonosító|adószám|taj|personas kod\w*|p\.\s?k|"
+    r"karta tal-identit\w*|id card|k\.i|numr\w+ personal\w*|nid|matricule)\W{0,3}(?:\w+\W{1,3}){0,2}$",
     re.IGNORECASE,
 )
 _PATTERNS = [(re.compile(rf"(?<![\w.,/+-])(?:{kind.pattern})(?![\w/-]|[.,]\d)"), kind) for kind in _IDS]
@@ -173,8 +184,29 @@ def _valid(module: str, number: str) -> bool:
     return bool(_validator(module)(number))
 
 
+def _luxembourg(number: str) -> bool:
+    """Checks a matricule: a date, three digits, and a digit each by Luhn and by Verhoeff of these eleven."""
+    return _valid("luhn", number[:12]) and _valid("verhoeff", number[:11] + number[12])
+
+
+def _hungarian_tax(number: str) -> bool:
+    """Checks a tax number of a person: an 8, the days since 1867, three digits, and their weighted sum modulo 11."""
+    return number[0] == "8" and sum(int(digit) * place for place, digit in enumerate(number[:9], 1)) % 11 == int(number[9])
+
+
+def _hungarian_insurance(number: str) -> bool:
+    """Checks a TAJ number: eight digits and the last digit of their sum, weighted by 3 and 7 in turn."""
+    digits = [int(digit) for digit in number if digit.isdigit()]
+    return sum(digit * (3, 7)[place % 2] for place, digit in enumerate(digits[:8])) % 10 == digits[8]
+
+
+_OWN = {"lu matricule": _luxembourg, "hu adóazonosító jel": _hungarian_tax, "hu taj": _hungarian_insurance}
+
+
 @cache
 def _validator(module: str) -> Callable[[str], bool]:
+    if module in _OWN:
+        return _OWN[module]
     try:
         return import_module(f"stdnum.{module}").is_valid
     except ModuleNotFoundError as error:

@@ -48,6 +48,50 @@ def test_personal_data_is_masked(text: str, masked: str) -> None:
     assert pii.mask(text)[0] == masked
 
 
+# Specimens of Wikipedia, authorities and python-stdnum; those of Luxembourg and Hungary follow the published formulas.
+NATIONAL = [
+    "Matricule 1985041212393", "SVNR: 1237 010180", "ΑΦΜ: 094259216", "Α.Φ.Τ. 00532445O", "AVS 756.9217.0769.85", "AHV-Nr. 7569217076985",
+    "Numéro national 85.07.30-033.28", "NISS: 85073003328", "adóazonosító jele: 8071592153", "TAJ szám: 123-456-788",
+    "personas kods 161175-19997", "ID card 123456M", "NID: J91402501L", "Steuer-ID: 36 574 261 809",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NATIONAL)
+def test_national_numbers_are_masked_beside_the_word_of_their_country(text: str) -> None:
+    masked = pii.mask(f"{text}, a dál.")[0]
+    assert masked.endswith(" <id>, a dál.") and not any(map(str.isdigit, masked)), masked
+
+
+def test_national_numbers_without_a_word_or_with_another_check_digit_are_kept() -> None:
+    for text in ("1237 010180", "094259216", "8071592153", "123456M", "00532445O"):
+        assert pii.find(f"Stojí tu {text}, a dál.") == []
+    for text in (
+        "Matricule 1985041212394",
+        "SVNR: 1238 010180",
+        "TAJ szám: 123-456-787",
+        "AVS 756.9217.0769.84",
+        "adóazonosító 8071592154",
+    ):
+        assert pii.find(f"{text}, a dál.") == []
+
+
+@pytest.mark.parametrize("gap", ["", " ", "-", "\u00a0", "\u2011"])
+@pytest.mark.parametrize(
+    "iban", ["DE89370400440532013000", "RO49AAAA1B31007593840000", "LV80BANK0000435195001", "MT84MALT011000012345MTLCAST001S"]
+)
+def test_ibans_of_all_countries_in_any_spelling(iban: str, gap: str) -> None:
+    grouped = gap.join(iban[at : at + 4] for at in range(0, len(iban), 4))
+    for text in (grouped, grouped.lower()):
+        assert pii.mask(f"Na účet {text} do pátku.")[0] == "Na účet <iban> do pátku."
+
+
+def test_what_is_decomposed_or_was_decoded_wrongly_is_repaired_before_the_search() -> None:
+    steps = cleaning.Cleaning(unicode=True, pii="mask", opt_outs=False)
+    for address in ("jose\u0301@posta.example", "josé@posta.example".encode().decode("cp1252")):
+        document = Document("1", "spa_Latn", f"Escriba a {address} hoy, mañana o cuando quiera.")
+        assert cleaning.clean(document, steps, Counter()).text == "Escriba a <email> hoy, mañana o cuando quiera."
+
+
 @pytest.mark.parametrize(
     "text",
     [
