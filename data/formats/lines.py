@@ -48,7 +48,7 @@ def read_json_lines(content: Content, file: str, reading: Reading, reject: MakeR
             try:
                 yield from_record(_parsed(line), file, number, reading.default_lang, reading.fields, reading.kind)
             except NotADocument as error:
-                yield reject(number, str(error), error.sample or _sample([line]))
+                yield reject(number, error, error.sample or _sample([line]))
 
 
 def read_plain(content: Content, file: str, lang: str, reject: MakeReject, place: Place) -> Iterator[Document | Reject]:
@@ -153,7 +153,7 @@ def _paragraph(lines: list[bytes], size: int, number: int, file: str, lang: str,
         text = utf8(b"".join(lines)).removeprefix(MARK).replace("\r\n", "\n").rstrip("\n")
         return from_record({"text": text}, file, number, lang)
     except NotADocument as error:
-        return reject(number, str(error), _sample(lines))
+        return reject(number, error, _sample(lines))
 
 
 def _sample(lines: list[bytes]) -> str:

@@ -59,7 +59,7 @@ def read_parquet(raw: BinaryIO, file: str, reading: Reading, reject: MakeReject,
                     try:
                         yield from_record(utf8_in(record), file, number, reading.default_lang, reading.fields, reading.kind)
                     except NotADocument as error:
-                        yield reject(number, str(error), error.sample or _shown(record.get("text")))
+                        yield reject(number, error, error.sample or _shown(record.get("text")))
         except (pa.ArrowException, OSError) as error:
             reraise_system_error(error)
             for lost in range(number, after):

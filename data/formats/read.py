@@ -18,7 +18,7 @@ from varietas.data.formats.kinds import not_json_lines, not_text
 from varietas.data.formats.lines import read_json_lines, read_plain
 from varietas.data.formats.parquet import read_parquet
 from varietas.data.formats.tfds import SCHEME, read_tfds
-from varietas.data.text.documents import SAMPLE, Document, Reject, language_of_path
+from varietas.data.text.documents import SAMPLE, Document, NotADocument, Reject, language_of_path
 from varietas.data.text.fields import USUAL, Reading
 
 PARQUET, WARC = b"PAR1", b"WARC/"
@@ -49,8 +49,8 @@ def read(path: str, begin: int = 0, end: float = math.inf, reading: Reading = US
     lang = language_of_path(path) or reading.default_lang
     reading = replace(reading, default_lang=lang)
 
-    def reject(number: int, reason: str, sample: str) -> Reject:
-        return Reject(path, number, reason, sample[:SAMPLE])
+    def reject(number: int, reason: str | NotADocument, sample: str) -> Reject:
+        return Reject(path, number, str(reason), sample[:SAMPLE], reason.lang if isinstance(reason, NotADocument) else "")
 
     if path.startswith(SCHEME):
         yield from read_tfds(path, reading, reject, begin, end)

@@ -54,7 +54,7 @@ def read_tfds(file: str, reading: Reading, reject: MakeReject, begin: int, end: 
                 record = utf8_in(_plain(example))
                 yield from_record(record, file, number + 1, reading.default_lang, reading.fields, reading.kind)
             except NotADocument as error:
-                yield reject(number + 1, str(error), error.sample or str(example.get("text")))
+                yield reject(number + 1, error, error.sample or str(example.get("text")))
             except RuntimeError as error:  # raised by ArrayRecord
                 yield reject(number + 1, "damaged ArrayRecord", str(error))
 

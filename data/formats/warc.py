@@ -11,6 +11,7 @@ from varietas.data.formats.compressed import Content
 from varietas.data.formats.warc_records import Damaged, Record, records
 from varietas.data.text.documents import (
     DAMAGED_WARC,
+    GUESS,
     LARGEST,
     NO_PAGE,
     TOO_LONG,
@@ -23,7 +24,6 @@ from varietas.data.text.documents import (
     from_record,
     utf8,
 )
-from varietas.data.text.identify import guess
 
 if TYPE_CHECKING:
     from fastwarc.warc import HeaderMap, WarcRecord
@@ -78,7 +78,7 @@ def read_warc(content: Content, file: str, lang: str, reject: MakeReject, place:
                 text = _main_text(page)
             else:
                 continue
-            identified = headers.get("WARC-Identified-Content-Language") or ("" if lang else guess(text))
+            identified = headers.get("WARC-Identified-Content-Language") or ""
             fields = {
                 **({"opt_out": True} if reserved else {}),
                 "text": text.replace("\r\n", "\n"),
@@ -87,9 +87,9 @@ def read_warc(content: Content, file: str, lang: str, reject: MakeReject, place:
                 "url": url,
                 "ts": headers.get("WARC-Date"),
             }
-            yield from_record(fields, file, number, lang)
+            yield from_record(fields, file, number, lang or GUESS)
         except NotADocument as error:
-            yield reject(number, str(error), f"{url} {text[:100]}".rstrip())
+            yield reject(number, error, f"{url} {text[:100]}".rstrip())
 
 
 def _parsed(found: Record) -> "WarcRecord":

@@ -14,6 +14,7 @@ from typing import Any
 
 from varietas.data.text.conversation import Turns, is_conversation, preference_of, said, turns_of
 from varietas.data.text.fields import USUAL, Fields, Kind, Paths, find, paths_in
+from varietas.data.text.identify import TWO_SCRIPTS, script_label
 from varietas.data.text.languages import LANGUAGES, canonical
 
 SAMPLE = 200  # characters that are kept of a rejected record
@@ -51,7 +52,7 @@ class Reject:
     line: int  # as in Document
     reason: str
     sample: str  # the beginning of the record
-    lang: str = ""  # "" if the record was rejected before its language was known
+    lang: str = ""  # "" if the record was rejected before its language was known; the likeliest one if it could not be identified
 
     @property
     def unread(self) -> bool:
@@ -93,18 +94,20 @@ _PLAIN = frozenset({"id", "lang", "text", "url", "source", "license"})  # fields
 class NotADocument(ValueError):
     """A record cannot be used."""
 
-    def __init__(self, reason: str, sample: str = ""):
+    def __init__(self, reason: str, sample: str = "", lang: str = ""):
         """Makes the error.
 
         Args:
             reason: The message, which is the same for all records that are rejected for this reason.
             sample: What to show of the record instead of its beginning; "" to show the beginning.
+            lang: The language of the record, or the likeliest one; "" if nothing is known of it.
         """
         super().__init__(reason)
-        self.sample = sample
+        self.sample, self.lang = sample, lang
 
 
-MakeReject = Callable[[int, str, str], Reject]  # makes a reject of a file from the number of the record, the reason and a sample
+# Makes a reject of a file from the number of the record, the reason and a sample.
+MakeReject = Callable[[int, str | NotADocument, str], Reject]
 Place = Callable[[], int]  # where the file was read last: -1 before the wanted part, 0 in it, 1 after it
 
 
@@ -177,7 +180,10 @@ def from_record(record: Any, file: str, line: int, default_lang: str = "", field
     if lang == GUESS:
         from varietas.data.text.identify import guess
 
-        lang = guess(text)
+        guessed = guess(text)
+        if not guessed.sure:
+            raise NotADocument("no lang", lang=guessed.label)
+        lang = guessed.label
     if not lang:
         raise NotADocument("no lang")
     known = {
@@ -193,7 +199,7 @@ def from_record(record: Any, file: str, line: int, default_lang: str = "", field
     try:
         text.encode("utf-8")
         "".join(strings).encode("utf-8")
-        code = canonical(lang)
+        code = script_label(text, TWO_SCRIPTS.get(lang.lower().partition("-")[0], (canonical(lang),)))
     except UnicodeEncodeError:
         raise NotADocument("lone surrogate") from None
     except ValueError:

@@ -1,19 +1,21 @@
-"""Checks whether a text is in the language of its label, with fastText's lid.176 (Joulin et al., 2016), which knows 176 languages offline.
+"""Which language a text is in, by fastText's lid.176 (Joulin et al., 2016), which knows 176 languages offline.
 
-Closely related languages are not distinguished. To this model and to others of its size, Bosnian, Croatian, Montenegrin and Serbian are
-one language; RELATED lists this group and others. Within a group, the label counts as the source's unconfirmed claim, unless the model
-gives it a probability of at least CONFIRMED.
+The model is right more often than it is sure: its usual probability is 0.99 for German, but 0.66 for Irish. So a text without a label gets
+one from a probability on that depends on the language (THRESHOLDS). Those of Bosnian, Croatian, Montenegrin and Serbian in Latin letters
+are one language to it: without a clear winner they get the label hbs_Latn.
 
-Measured on up to 200 documents of at least 200 characters in each of 42 languages (software manuals, games, web): no document with the
-right label was taken for another language. Wrong labels were found on 83 % of Slovenian labelled as Croatian, 93 % of Danish and of Bokmål
-labelled as Swedish, 96 % of Estonian labelled as Finnish and of Slovak labelled as Slovenian, and at least 99 % of Spanish labelled as
-Catalan, Czech labelled as Polish and English labelled as German, but only on 10 % of Croatian labelled as Slovenian.
+A label that a text brings is compared with the text. It is wrong if the model gives it next to nothing, or is sure of another language.
+Close languages (RELATED) are confused by the model itself. There, it has to be surer, and some are never told apart (SAME).
+
+Long texts are judged by pieces spread over all of the text, since the middle of a page may be in another language than the rest.
+docs/benchmarks.md says what this finds and loses in each language.
 """
 
 import importlib.util
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,14 +23,22 @@ from typing import Any, Literal
 
 from varietas.data.text.languages import LANGUAGES, find
 
-GLANCES, LOOK = (60, 200), 2000  # characters that are read first, and those that are read if the first do not confirm the label
+GLANCE, LOOK = 600, 2000  # characters that are read first, and those that are read if the first do not confirm the label
+PIECE = 200  # characters of a piece
 CONFIRMED = 0.9  # probability with which a glance confirms a label: close languages look the same at first
 SAMPLE = 400  # characters whose script is examined
 SURE, AHEAD = 0.5, 5.0  # another language is believed with at least this probability, and this many times that of the label
-GUESSED = 0.8  # probability from which a text without a label gets one
-LIKELIEST = 12  # number of likeliest languages among which the label is looked for
+SURE_OF_RELATED = 0.9  # the same of a language that is related to the label's
+# A label of THRESHOLDS with a probability below NOTHING is wrong, if the text has at least ENOUGH characters.
+NOTHING, ENOUGH = 0.01, 400
+GUESSED = 0.5  # probability from which a text without a label gets one, where THRESHOLDS has none
+CLEAR = 0.8  # share of SAME that one of them needs to be named
+LIKELIEST = 24  # languages that the model is asked for
+THRESHOLDS: dict[str, float] = {}
+SAME = frozenset({"bos", "hrv", "cnr", "srp", "hbs"})  # in Latin letters
+NORWEGIAN = frozenset({"nob", "nno"})
 RELATED = (
-    frozenset({"bos", "hrv", "cnr", "srp", "hbs"}),
+    SAME,
     frozenset({"nob", "nno", "dan"}),
     frozenset({"glg", "por", "spa", "ast", "arg"}),
     frozenset({"bul", "mkd"}),
@@ -37,8 +47,10 @@ RELATED = (
     frozenset({"lvs", "ltg"}),
     frozenset({"deu", "ltz", "gsw"}),
     frozenset({"rus", "bel", "ukr"}),
+    frozenset({"ita", "cos", "fur", "lij", "lmo", "scn", "srd", "vec", "roh"}),
+    frozenset({"fra", "oci", "wln"}),
 )
-TWO_SCRIPTS = frozenset({"srp"})
+TWO_SCRIPTS = {code: ("srp_Cyrl", "srp_Latn") for code in ("sr", "srp", "sh")}  # codes that do not say the script
 SCRIPTS = {
     "Latn": "LATIN",
     "Cyrl": "CYRILLIC",
@@ -55,13 +67,21 @@ class Verdict:
     """What a comparison of a text with its label found.
 
     Attributes:
-        outcome: "same" if the text is in the language of its label, "other" if it is surely in another language, "unsure" if the label
-            remains the source's unconfirmed claim.
+        outcome: "same" if the text is in the language of its label, "other" if it is surely in another language or in none, "unsure" if the
+            label remains the source's unconfirmed claim.
         found: ISO 639-3 code of the language that was found, or a script; "" if nothing was.
     """
 
     outcome: Literal["same", "other", "unsure"]
     found: str = ""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The likeliest label of a text, "" if no language in our table is likely, and whether that is likely enough to be used."""
+
+    label: str
+    sure: bool
 
 
 def check(text: str, label: str) -> Verdict:
@@ -71,47 +91,73 @@ def check(text: str, label: str) -> Verdict:
         ModuleNotFoundError: If the identifier is not installed.
     """
     language, _, script = label.partition("_")
-    known = language in _known() or language == "cnr"
-    for size in (*GLANCES, LOOK):
-        found, probability = _identify(_middle(text, size))
-        if (found == language and probability >= CONFIRMED) or len(text) <= size:
+    for size in (GLANCE, LOOK):
+        likely = _identify(_spread(text, size))
+        found, p = next(iter(likely.items()), ("", 0.0))
+        if (found == language and p >= CONFIRMED) or len(text) <= size:
             break
-    if (found != language or language in TWO_SCRIPTS) and (seen := _script(text)) and seen != SCRIPTS.get(script, seen):
+    if (found != language or language == "srp") and (seen := _script(text)) and seen != SCRIPTS.get(script, seen):
         return Verdict("other", seen)
-    if found == language and (probability >= CONFIRMED or not any(language in group for group in RELATED)):
+    if found == language and (p >= CONFIRMED or not any(language in group for group in RELATED)):
         return Verdict("same", found)
-    related = found == language or any(language in group and found in group for group in RELATED)
-    if known and not related and found and probability >= SURE and probability >= AHEAD * _probability(text, language):
-        return Verdict("other", found)
-    return Verdict("unsure", found)
+    return Verdict("other" if _is_other(likely, language, len(text)) else "unsure", found)
 
 
-def guess(text: str) -> str:
-    """Returns a label for a text that has none, or "" if the model is not sure or names a language that is not in our table."""
-    found, probability = _identify(_middle(text, LOOK))
-    if probability < GUESSED:
-        return ""
-    labels = [label for label in LANGUAGES if label.split("_")[0] == found]
+def _is_other(likely: dict[str, float], language: str, size: int) -> bool:
+    """Returns whether a text of so many characters is surely not in a language, by the probabilities of the likeliest."""
+    found, p = next(iter(likely.items()), ("", 0.0))
+    if language not in _known() and language != "cnr":  # that it is English can be seen nevertheless
+        return found == "eng" and p >= SURE
+    own = sum(likely.get(code, 0.0) for code in _inseparable(language))
+    if found in _inseparable(language):
+        return False
+    if any(language in group and found in group for group in RELATED):
+        return p >= SURE_OF_RELATED and p >= AHEAD * own
+    return (p >= SURE and p >= AHEAD * own) or (language in THRESHOLDS and size >= ENOUGH and own < NOTHING)
+
+
+def _inseparable(language: str) -> frozenset[str]:
+    return next((group for group in (SAME, NORWEGIAN) if language in group), frozenset({language}))
+
+
+def guess(text: str) -> Guess:
+    """Guesses the label of a text.
+
+    Raises:
+        ModuleNotFoundError: If the identifier is not installed.
+    """
+    likely = _identify(_spread(text, LOOK))
+    found, p = next(iter(likely.items()), ("", 0.0))
     seen = _script(text)
-    return next((label for label in labels if SCRIPTS.get(label.split("_")[1]) == seen), labels[0] if labels else "")
+    if found in SAME and seen == "LATIN":
+        of_all = sum(likely.get(code, 0.0) for code in SAME)
+        if found != "hbs" and p >= CLEAR * of_all:
+            return Guess(f"{found}_Latn", of_all >= THRESHOLDS.get("hbs", GUESSED))
+        return Guess("hbs_Latn", of_all >= THRESHOLDS.get("hbs", GUESSED))
+    labels = [label for label in LANGUAGES if label.split("_")[0] == ("srp" if found in SAME else found)]
+    label = script_label(text, labels) if labels else ""
+    return Guess(label, bool(label) and p >= THRESHOLDS.get(found, GUESSED))
 
 
-def _identify(text: str) -> tuple[str, float]:
-    """Returns the code of the likeliest language (ISO 639-3 for all that are in our table) and its probability."""
-    labels, probabilities = _model().predict(" ".join(text.split()))
-    return (_code(labels[0]), probabilities[0]) if labels else ("", 0.0)
+def _identify(text: str) -> dict[str, float]:
+    """Returns the probabilities of the likeliest languages, the likeliest first, by code (ISO 639-3 for all that are in our table)."""
+    beginning = text[:SAMPLE]
+    if sum(map(str.isupper, beginning)) > sum(map(str.islower, beginning)):  # the model has seen few texts in capitals
+        text = text.lower()
+    labels, probabilities = _model().predict(" ".join(text.split()), LIKELIEST)
+    likely: dict[str, float] = {}
+    for label, p in zip(labels, probabilities, strict=True):
+        likely[_code(label)] = likely.get(_code(label), 0.0) + float(p)
+    return likely
 
 
-def _probability(text: str, language: str) -> float:
-    """Returns the probability of a language, or 0 if it is not among the likeliest."""
-    labels, probabilities = _model().predict(" ".join(_middle(text, LOOK).split()), LIKELIEST)
-    return max((p for label, p in zip(labels, probabilities, strict=True) if _code(label) == language), default=0.0)
-
-
-def _middle(text: str, size: int) -> str:
-    """Returns the `size` characters in the middle of a text."""
-    begin = max(0, (len(text) - size) // 2)
-    return text[begin : begin + size]
+def _spread(text: str, size: int) -> str:
+    """Returns about `size` characters of a text, as pieces that are evenly spread over it."""
+    if len(text) <= size:
+        return text
+    n = size // PIECE
+    begins = [round(i * (len(text) - PIECE) / (n - 1)) for i in range(n)]
+    return " ".join(text[begin : begin + PIECE] for begin in begins)
 
 
 @cache
@@ -135,6 +181,14 @@ def _model() -> Any:
 def _known() -> frozenset[str]:
     """Returns the codes of all languages that the model knows."""
     return frozenset(map(_code, _model().predict("a", 176, -1.0)[0]))
+
+
+def script_label(text: str, labels: Sequence[str]) -> str:
+    """Returns the first of the labels whose script is that of most letters of a text, or else the first."""
+    if len(labels) == 1:
+        return labels[0]
+    seen = _script(text)
+    return next((label for label in labels if SCRIPTS.get(label.split("_")[1]) == seen), labels[0])
 
 
 def _script(text: str) -> str:

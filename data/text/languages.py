@@ -56,7 +56,7 @@ _TABLE = (
     Language("kat_Geor", "ka", "Georgian", "ქართული", "candidate", ("geo",)),
     Language("mkd_Cyrl", "mk", "Macedonian", "македонски", "candidate", ("mac",)),
     Language("srp_Cyrl", "sr", "Serbian (Cyrillic)", "српски", "candidate"),
-    Language("srp_Latn", "sr", "Serbian (Latin)", "srpski", "candidate", ("sr_ME",)),
+    Language("srp_Latn", "sr", "Serbian (Latin)", "srpski", "candidate", ("sr_ME", "sh")),
     Language("tur_Latn", "tr", "Turkish", "Türkçe", "candidate"),
     Language("ukr_Cyrl", "uk", "Ukrainian", "українська", "candidate"),
     Language("arg_Latn", "an", "Aragonese", "aragonés", "other"),
@@ -124,6 +124,8 @@ _FURTHER = dict(
     )
 )
 
+FURTHER_NAMES = {"hbs_Latn": "Bosnian, Croatian or Serbian"}  # of labels that are not in the table
+
 _INDEX: dict[str, Language] = {}
 for _language in _TABLE:
     for _code in _codes(_language):
@@ -166,4 +168,4 @@ def canonical(code: str) -> str:
 def name(code: str) -> str:
     """Returns the English name of the language that `code` means, or `code` itself if it is unknown."""
     language = find(code)
-    return language.name if language else code
+    return language.name if language else FURTHER_NAMES.get(code, code)

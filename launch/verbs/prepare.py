@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import signal
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -89,6 +90,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.print(corpus_table(manifest))
     if manifest["rejected"]:
         console.print(rejects_table(manifest))
+        if (losses := losses_table(manifest)).row_count:
+            console.print(losses)
         console.print(f"each with file, line and beginning: {args.out / 'rejects.jsonl'}")
         for found in damage(args.out):
             places = f"damaged in {found.places:,} places, the first" if found.places > 1 else "damaged"
@@ -225,4 +228,20 @@ def rejects_table(manifest: Mapping[str, Any]) -> Table:
         most = sorted(((reasons.get(reason, 0), code or "?") for code, reasons in by_language.items() if reason in reasons), reverse=True)
         listed = ", ".join(f"{code} {number:,}" for number, code in most[:4]) + (" …" if len(most) > 4 else "")
         table.add_row(reason, f"{n:,}", f"{n / manifest['records_read']:.2%}", listed)
+    return table
+
+
+def losses_table(manifest: Mapping[str, Any]) -> Table:
+    """Tables the languages that lost a larger part of their records than the median language, the largest first, with the main reason."""
+    from varietas.data.text.languages import name
+
+    table = Table("lost more than others", "", "records", "of its own", "mostly", box=None, pad_edge=False)
+    align_right(table, 2, 3)
+    lost = {code: sum(reasons.values()) for code, reasons in manifest["rejected_by_language"].items() if code}
+    kept = {code: row["documents"] for code, row in manifest["languages"].items()}
+    shares = {code: lost.get(code, 0) / (lost.get(code, 0) + kept.get(code, 0)) for code in lost | kept}
+    for code in sorted(shares, key=lambda code: (-shares[code], code)):
+        if shares[code] > statistics.median(shares.values()):
+            reason, n = max(manifest["rejected_by_language"][code].items(), key=lambda item: item[1])
+            table.add_row(code, name(code), f"{lost[code]:,}", f"{shares[code]:.1%}", f"{reason} ({n:,})")
     return table

@@ -2,13 +2,14 @@
 
     python tests/bench/generation.py [--rounds 3] [--config.model.d_model=384 …]
 
-Both models have the same shape and random weights in float32. Prompts have 128 tokens, 64 new ones are decoded greedily, and batches have
-1 and 8 prompts.
+All models have the same shape and random weights in float32; ours also rounded to int8 and int4. Prompts have 128 tokens, 64 new ones are
+decoded greedily, and batches have 1 and 8 prompts.
 """
 
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ PROMPT, NEW = 128, 64
 Timed = Callable[[np.ndarray], tuple[float, float]]  # takes prompts; returns the seconds to the first token, and for all further ones
 
 
-def varietas(config: Any) -> Timed:
+def varietas(config: Any, form: str = "") -> Timed:
     from varietas.launch import backend
+    from varietas.model.linear.quantize import quantize
     from varietas.model.sharding import make_mesh
     from varietas.train.inference.generate import generate, generator
     from varietas.train.inference.network import Network
@@ -32,11 +34,12 @@ def varietas(config: Any) -> Timed:
 
     backend.start(1)
     model, mesh = ModelConfig(**config.model), make_mesh(1, 1, 1)
-    ready = generator(Network(fresh_params(model, mesh, 0), model, mesh))
+    params = fresh_params(model, mesh, 0)
+    ready = generator(Network(quantize(params, form, mesh) if form else params, model, mesh))
 
     def run(prompts: np.ndarray) -> tuple[float, float]:
         begun = time.perf_counter()
-        tokens = generate(ready, prompts.tolist(), Sampling(NEW), eos_id=-1)
+        tokens = generate(ready, prompts.tolist(), Sampling(NEW), ())
         next(tokens)
         first = time.perf_counter()
         for _ in tokens:
@@ -65,7 +68,12 @@ def transformers(config: Any) -> Timed:
     return run
 
 
-CONTENDERS = {"varietas": varietas, "transformers": transformers}
+CONTENDERS = {
+    "varietas": varietas,
+    "int8": partial(varietas, form="int8"),
+    "int4": partial(varietas, form="int4"),
+    "transformers": transformers,
+}
 
 
 def serve(name: str, config: Any, connection: Any) -> None:
@@ -77,7 +85,7 @@ def serve(name: str, config: Any, connection: Any) -> None:
 def main() -> None:
     args, fields = arguments(__doc__, rounds=3).parse_known_args()
     config = shared_config(fields)
-    ends = {name: spawn(serve, name, config, ours=name == "varietas")[0] for name in CONTENDERS}
+    ends = {name: spawn(serve, name, config, ours=name != "transformers")[0] for name in CONTENDERS}
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for n in range(args.rounds + 1):  # the first round compiles
         for batch in (1, 8):
@@ -95,7 +103,8 @@ def main() -> None:
         speeds[name, batch] = prefill, decode
         lines.append(f"{name:14} batch {batch}: prefill {prefill:8,.0f} tokens/s, decode {decode:8,.0f} tokens/s")
     ratios = {
-        f"{what}_batch_{batch}_vs_transformers": speeds["varietas", batch][k] / speeds["transformers", batch][k]
+        f"{what}_batch_{batch}{mark}_vs_{other}": speeds[name, batch][k] / speeds[other, batch][k]
+        for name, mark, other in (("varietas", "", "transformers"), ("int8", "_int8", "varietas"), ("int4", "_int4", "varietas"))
         for batch in (1, 8)
         for k, what in enumerate(("prefill", "decode"))
     }

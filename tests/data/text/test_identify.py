@@ -3,6 +3,7 @@
 import pytest
 
 from varietas.data.text import identify
+from varietas.data.text.documents import NotADocument, from_record
 
 TEXTS = {
     "ces_Latn": "Všichni lidé rodí se svobodní a sobě rovní co do důstojnosti a práv. Jsou nadáni rozumem a svědomím.",
@@ -27,3 +28,38 @@ def test_bosnian_croatian_montenegrin_and_serbian_are_not_told_apart() -> None:
     assert identify.check(text, "cnr_Latn").outcome == "unsure"
     assert identify.check(text, "srp_Cyrl").outcome == "other"  # another script
     assert identify.check("Ona su obdarena razumom.", "ltg_Latn").outcome == "unsure"  # the model does not know Latgalian
+    assert identify.guess(text * 3) == identify.Guess("hbs_Latn", True)
+
+
+ENGLISH = "All human beings are born free and equal in dignity and rights. They are endowed with reason and conscience. "
+
+
+def test_a_text_that_is_mostly_in_another_language_is_told_although_its_middle_is_not() -> None:
+    text = ENGLISH * 16 + TEXTS["fin_Latn"] * 6 + ENGLISH * 16
+    assert identify.check(TEXTS["fin_Latn"] * 30, "fin_Latn").outcome == "same"
+    assert identify.check(text, "fin_Latn").outcome == "other"
+    assert identify.check(ENGLISH * 5, "ltg_Latn").outcome == "other"  # nor does the model know Latgalian, but it knows English
+
+
+def test_capitals_are_read_as_their_lower_case() -> None:
+    for code, text in TEXTS.items():
+        assert identify.guess(text.upper()) == identify.guess(text) == identify.Guess(code, True)
+
+
+@pytest.mark.parametrize(
+    ("label", "text", "wanted"),
+    [
+        ("sr", TEXTS["srp_Cyrl"], "srp_Cyrl"),
+        ("srp", "Sva ljudska bića rađaju se slobodna i jednaka u dostojanstvu i pravima.", "srp_Latn"),
+        ("sh", "Sva ljudska bića rađaju se slobodna i jednaka u dostojanstvu i pravima.", "srp_Latn"),
+        ("srp_Cyrl", "Sva ljudska bića rađaju se slobodna i jednaka u dostojanstvu i pravima.", "srp_Cyrl"),  # which the check rejects
+    ],
+)
+def test_the_script_comes_from_the_text_where_the_label_does_not_say_it(label: str, text: str, wanted: str) -> None:
+    assert from_record({"text": text, "lang": label}, "x", 1).lang == wanted
+
+
+def test_what_is_not_identified_keeps_its_guess() -> None:
+    with pytest.raises(NotADocument, match=r"^no lang$") as found:
+        from_record({"text": "abc def 123"}, "x", 1, "guess")
+    assert found.value.lang == identify.guess("abc def 123").label
