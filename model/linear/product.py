@@ -6,6 +6,7 @@ The gradient has the dtype of the weights, float32, before it is summed over dev
 small ones.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from varietas.model.linear.quantized import Quantized
 from varietas.model.sharding import gathered
 
 PRODUCT = "product"  # the name by which rematerialisation finds these products
+BLOCK = 128  # inputs of a quantized matrix that are multiplied at once on a CPU
 
 
 @jax.tree_util.register_dataclass
@@ -88,11 +90,44 @@ def quantized_product(x: jax.Array, w: Quantized, n: int = 1, dtype: DTypeLike |
         n: How many dimensions of x its inputs are.
         dtype: Of the result; None for that of x.
     """
-    dtype = dtype or x.dtype
-    flat, one = x.reshape(*x.shape[: x.ndim - n], -1), (((x.ndim - n,), (0,)), ((), ()))
+    flat = x.reshape(*x.shape[: x.ndim - n], -1)
+    on_one_device = math.prod(jax.sharding.get_abstract_mesh().shape.values()) == 1
+    if flat.shape[-1] % BLOCK or not on_one_device:
+        return _at_once(flat, w).astype(dtype or x.dtype)
+    return jax.lax.platform_dependent(flat, w, cpu=_in_blocks, default=_at_once).astype(dtype or x.dtype)
+
+
+def _at_once(x: jax.Array, w: Quantized) -> jax.Array:
     if w.low is None:  # scaled afterwards: the numbers are exact in any dtype
-        return (jax.lax.dot_general(flat, w.numbers.astype(x.dtype), one, preferred_element_type=jnp.float32) * w.scale).astype(dtype)
-    return jax.lax.dot_general(flat, w.weights(x.dtype), one, preferred_element_type=dtype)
+        return _last_with_first(x, w.numbers.astype(x.dtype)) * w.scale
+    return _last_with_first(x, w.weights(x.dtype))
+
+
+def _in_blocks(x: jax.Array, w: Quantized) -> jax.Array:
+    """Sums the products of BLOCK inputs at a time, whose weights stay in the cache: XLA's CPU backend would write all of them to memory."""
+
+    def part(y: Any, i: jax.Array, n: int) -> jax.Array:
+        return jax.lax.dynamic_slice_in_dim(y, i * n, n)
+
+    def block(i: jax.Array, total: jax.Array) -> jax.Array:
+        inputs = jax.lax.dynamic_slice_in_dim(x, i * BLOCK, BLOCK, axis=x.ndim - 1)
+        if w.low is None:
+            return total + _last_with_first(inputs, part(w.numbers, i, BLOCK).astype(x.dtype))
+        n, half = BLOCK * len(w.numbers) // x.shape[-1], w.numbers.shape[1]
+        numbers, scale, low = (part(y, i, n) for y in (w.numbers, w.scale[:, None], w.low[:, None]))
+        inputs = inputs.reshape(*x.shape[:-1], n, 2, half)
+        for k, y in enumerate((numbers & 15, numbers >> 4)):
+            weights = (y.astype(jnp.float32) * scale.astype(jnp.float32) - low.astype(jnp.float32)).astype(x.dtype)
+            total += _last_with_first(inputs[..., k, :].reshape(*x.shape[:-1], -1), weights.reshape(-1, *w.scale.shape[1:]))
+        return total
+
+    zeros = jnp.zeros((*x.shape[:-1], *w.scale.shape[w.low is not None :]), jnp.float32)
+    total = jax.lax.fori_loop(0, x.shape[-1] // BLOCK, block, zeros)
+    return total * w.scale if w.low is None else total
+
+
+def _last_with_first(x: jax.Array, w: jax.Array) -> jax.Array:
+    return jax.lax.dot_general(x, w, (((x.ndim - 1,), (0,)), ((), ())), preferred_element_type=jnp.float32)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -1,6 +1,7 @@
 """Quantized matrices: how near their weights are, and that a model computes with exactly these, on any mesh."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,11 +18,12 @@ from varietas.model.linear.quantized import Quantized, QuantizedTable, is_quanti
 from varietas.model.sharding import make_mesh, param_shardings
 
 CFG = replace(ModelConfig(**load_config("tiny").model), vocab_size=128)
-TIED = replace(CFG, tied_embeddings=True, remat="full")
+TIED = replace(CFG, tied_embeddings=True, remat="full", d_model=128, d_ff=256)  # wide enough for products in blocks
 EXPERTS = replace(CFG, feed_forward="experts", n_experts=4, d_expert=32, n_shared_experts=1, n_dense_layers=1)
 LATENT = replace(CFG, kv_rank=16, q_rank=16, d_rope=8, d_value=8, n_kv_heads=CFG.n_heads)
 ROW = (jnp.arange(32).reshape(4, 8), jnp.ones((4, 8), jnp.int32), jnp.tile(jnp.arange(8), (4, 1)))
 ONE = make_mesh(1, 1, 1, jax.devices()[:1])
+initial = jax.jit(partial(init_params, seed=0), static_argnums=0)
 
 
 def expanded(small: Params, params: Params) -> Params:
@@ -36,14 +38,18 @@ def expanded(small: Params, params: Params) -> Params:
 
 
 def logits(params: Params, cfg: ModelConfig) -> np.ndarray:
-    decoder = bind(graph_and_shapes(cfg)[0], params)
-    return np.asarray(decoder(*ROW) @ whole(decoder.head_DV))
+    @jax.jit
+    def of(params: Params) -> jax.Array:
+        decoder = bind(graph_and_shapes(cfg)[0], params)
+        return decoder(*ROW) @ whole(decoder.head_DV)
+
+    return np.asarray(of(params))
 
 
 @pytest.mark.parametrize("form", ["int8", "int4"])
 @pytest.mark.parametrize("cfg", [CFG, TIED, EXPERTS, LATENT], ids=["dense", "tied", "experts", "latent"])
 def test_a_model_computes_with_the_weights_that_are_kept(cfg: ModelConfig, form: str) -> None:
-    params = init_params(cfg, 0)
+    params = initial(cfg)
     small = quantize(params, form, ONE)
     rounded = [keys for keys, x in linear_layers(params).items() if not isinstance(x, Quantized)]
     assert (
@@ -55,7 +61,7 @@ def test_a_model_computes_with_the_weights_that_are_kept(cfg: ModelConfig, form:
 
 
 def test_the_error_of_a_weight_is_half_a_step() -> None:
-    params = init_params(CFG, 0)
+    params = initial(CFG)
     params["layers"]["attention"]["out_NHD"] = params["layers"]["attention"]["out_NHD"].at[1, :, :, 3].set(0)
     small = expanded(quantize(params, "int8", ONE), params)
     for keys, axes in ((("attention", "out_NHD"), (1, 2)), (("feed_forward", "up_DF"), (1,)), (("attention", "query_DNH"), (1,))):
@@ -67,7 +73,7 @@ def test_the_error_of_a_weight_is_half_a_step() -> None:
 
 
 def test_four_bits_are_nearer_than_rounding_between_the_extremes_of_a_group() -> None:
-    params = init_params(CFG, 0)
+    params = initial(CFG)
     small = quantize(params, "int4", ONE)
     up = small["layers"]["feed_forward"]["up_DF"]
     assert up.numbers.dtype == jnp.uint8 and up.numbers.size * 2 == params["layers"]["feed_forward"]["up_DF"].size
@@ -81,7 +87,7 @@ def test_four_bits_are_nearer_than_rounding_between_the_extremes_of_a_group() ->
 
 def test_inputs_that_are_large_count_more() -> None:
     """The error of outputs, over inputs some of which are much larger than others."""
-    rng, params = np.random.default_rng(0), init_params(CFG, 0)
+    rng, params = np.random.default_rng(0), initial(CFG)
     x = np.asarray(params["layers"]["feed_forward"]["up_DF"])
     inputs = rng.standard_normal((300, x.shape[1])) * np.exp(1.5 * rng.standard_normal(x.shape[1]))
     keys = ("layers", "feed_forward", "up_DF")
@@ -95,25 +101,23 @@ def test_inputs_that_are_large_count_more() -> None:
 
 def test_inputs_that_do_not_divide_into_groups_stay_at_8_bits() -> None:
     odd = replace(CFG, d_ff=72)
-    small = quantize(init_params(odd, 0), "int4", ONE)["layers"]["feed_forward"]
+    small = quantize(initial(odd), "int4", ONE)["layers"]["feed_forward"]
     assert (small["down_FD"].low is None, small["up_DF"].low is None) == (True, False)
 
 
 def nearly_equal(ours: jax.Array, theirs: jax.Array) -> None:
     """Sums in another order may let a weight that is half-way between two numbers become the other one."""
-    assert np.mean(np.asarray(ours) != np.asarray(theirs)) < 2e-3
+    assert np.mean(np.asarray(ours) != np.asarray(theirs)) < 1e-2
 
 
-@pytest.mark.parametrize("form", ["int8", "int4"])
-@pytest.mark.parametrize("cfg", [CFG, EXPERTS], ids=["dense", "experts"])
+@pytest.mark.parametrize(("cfg", "form"), [(CFG, "int4"), (EXPERTS, "int8")], ids=["dense", "experts"])
 def test_a_mesh_changes_nothing(cfg: ModelConfig, form: str) -> None:
-    params, mesh = init_params(cfg, 0), make_mesh(2, 2, 2)
+    params, mesh = initial(cfg), make_mesh(2, 2, 2)
     sharded = jax.device_put(params, param_shardings(params, mesh))
     small, alone = quantize(sharded, form, mesh), quantize(params, form, ONE)
     jax.tree.map(nearly_equal, small, alone)
     up = small["layers"]["attention"]["query_DNH"].numbers
     assert up.addressable_shards[0].data.size * 4 == up.size or form == "int4"
-    graph = graph_and_shapes(cfg)[0]
     with jax.set_mesh(mesh):
-        hidden = jax.jit(lambda params: bind(graph, params)(*ROW))(small)
-    np.testing.assert_allclose(hidden, bind(graph, alone)(*ROW), rtol=0, atol=2e-5 if form == "int8" else 2e-2)
+        found = logits(small, cfg)
+    np.testing.assert_allclose(found, logits(alone, cfg), rtol=0, atol=2e-5 if form == "int8" else 2e-2)
