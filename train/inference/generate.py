@@ -65,7 +65,7 @@ def generator(network: Network) -> Generator:
 
 @partial(jax.jit, static_argnames="cfg")
 def _weights(params: Params, cfg: ModelConfig) -> Weights:
-    def narrow(path: tuple[Any, ...], x: Any, matrix: bool) -> Any:
+    def narrow(path: tuple[Any, ...], x: Any, matrix: bool) -> jax.Array:
         narrower = matrix and "router" not in path[-1].key and not is_quantized(x)  # routers are computed in float32
         return x.astype(cfg.dtype) if narrower else x
 

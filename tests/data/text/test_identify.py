@@ -1,9 +1,12 @@
 """Right labels of texts are told from wrong ones, and what cannot be told apart is unsure."""
 
+from pathlib import Path
+
 import pytest
 
 from varietas.data.text import identify
 from varietas.data.text.documents import NotADocument, from_record
+from varietas.data.text.embedded import parallel_documents, training_documents
 
 TEXTS = {
     "ces_Latn": "Všichni lidé rodí se svobodní a sobě rovní co do důstojnosti a práv. Jsou nadáni rozumem a svědomím.",
@@ -39,6 +42,45 @@ def test_a_text_that_is_mostly_in_another_language_is_told_although_its_middle_i
     assert identify.check(TEXTS["fin_Latn"] * 30, "fin_Latn").outcome == "same"
     assert identify.check(text, "fin_Latn").outcome == "other"
     assert identify.check(ENGLISH * 5, "ltg_Latn").outcome == "other"  # nor does the model know Latgalian, but it knows English
+
+
+UNKNOWN = {"arg_Latn", "cos_Latn", "fur_Latn", "lmo_Latn", "roh_Latn", "scn_Latn", "srd_Latn"}  # to both identifiers
+HARD = {"gsw_Latn", "lij_Latn", "oci_Latn", "vec_Latn"}  # often taken for others
+
+
+def test_every_language_gets_its_label_from_300_characters() -> None:
+    """With one threshold for all languages, which is what lost Slovenian, Irish and Maltese before."""
+    for document in parallel_documents():
+        if document.lang not in UNKNOWN | HARD:
+            wanted = "hbs_Latn" if document.lang in ("bos_Latn", "cnr_Latn", "hrv_Latn", "srp_Latn") else document.lang
+            assert identify.guess(document.text[:300]) == identify.Guess(wanted, True), document.lang
+
+
+def test_no_right_label_is_rejected() -> None:
+    for document in parallel_documents():
+        assert identify.check(document.text, document.lang).outcome != "other", document.lang
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("spa_Latn", "glg_Latn"), ("deu_Latn", "ltz_Latn"), ("ces_Latn", "slk_Latn"), ("slk_Latn", "ces_Latn"), ("ukr_Cyrl", "bel_Cyrl"),
+        ("bul_Cyrl", "mkd_Cyrl"), ("por_Latn", "glg_Latn"), ("dan_Latn", "nob_Latn"), ("slv_Latn", "hrv_Latn"), ("hrv_Latn", "slv_Latn"),
+        ("spa_Latn", "cat_Latn"), ("fra_Latn", "oci_Latn"), ("eng_Latn", "fur_Latn"), ("eng_Latn", "sme_Latn"), ("isl_Latn", "fao_Latn"),
+    ],
+)  # fmt: skip
+def test_a_large_neighbour_does_not_pass_as_a_small_language(text: str, label: str) -> None:
+    documents = {document.lang: document.text for document in training_documents()}
+    assert identify.check(documents[text][:1500], label).outcome == "other"
+
+
+LOREM = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore et dolore magna aliqua. "
+
+
+@pytest.mark.parametrize("label", ["fin_Latn", "deu_Latn", "mlt_Latn", "ron_Latn", "gle_Latn"])
+def test_filler_and_code_are_in_no_language(label: str) -> None:
+    for text in (LOREM * 6, Path(identify.__file__).read_text()):
+        assert identify.check(text, label).outcome == "other"
 
 
 def test_capitals_are_read_as_their_lower_case() -> None:
