@@ -61,7 +61,7 @@ def get_config() -> ConfigDict:
     # Multi-head latent attention (DeepSeek-AI, 2024): keys and values of all heads are made from one vector of this width, and only that is
     # cached. d_head is then the width of the part of a head that is not rotated, and n_kv_heads is n_heads. 0: grouped-query attention,
     # which does not read the next three fields.
-    c.model.kv_rank = 0
+    c.model.kv_rank = 0  # exported only with DeepSeek's experts, and to GGUF only with q_rank and norm_eps=1e-6
     c.model.q_rank = 0  # width of the vector that queries are made from; 0: they are made from the inputs
     c.model.d_rope = 16  # width of the part of a head that is rotated, an even number
     c.model.d_value = 16  # width of the values of a head

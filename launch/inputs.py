@@ -75,7 +75,15 @@ def small_of(args: argparse.Namespace, console: Console) -> Small | None:
         raise ValueError("--calibrate is for --quantize int4; other forms are not calibrated")
     if args.quantize is None:
         return None
-    return Small(args.quantize, None if args.calibrate is None else documents_of("--calibrate", args.calibrate, console)())
+    return Small(args.quantize, calibration_of(args, console))
+
+
+def calibration_of(args: argparse.Namespace, console: Console) -> Iterator[Document] | None:
+    """Returns the documents that --calibrate names, read as those of --text are; None if it was not given."""
+    if args.calibrate is None:
+        return None
+    reading = reading_of(args) if args.calibrate and "lang" in args else USUAL
+    return documents_of("--calibrate", args.calibrate, console, reading)()
 
 
 def documents_of(flag: str, patterns: list[str], console: Console, reading: Reading = USUAL) -> Callable[[], Iterator[Document]]:

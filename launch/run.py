@@ -167,7 +167,7 @@ class Run:
             ValueError: If there is no checkpoint, the corpus is not the one that the run was trained on, or `name` is that of another text.
         """
         run_folder.saved_step(self.folder)
-        name = name_for([] if documents is None else [GIVEN], name) + (f"-{self._small.form}" if self._small else "")
+        name = name_for([] if documents is None else [GIVEN], name) + (f"-{self._small.name}" if self._small else "")
         if documents is not None:
             if not (documents := list(documents)):
                 raise ValueError("there is no document to evaluate on")

@@ -7,15 +7,16 @@ if TYPE_CHECKING:
     from varietas.launch.models.averaging import average
     from varietas.launch.models.extending import extend
     from varietas.launch.models.importing import import_model
-    from varietas.launch.models.quantizing import quantization_damage
+    from varietas.launch.models.quantizing import Small, quantization_damage
     from varietas.launch.run import Run
 
 __version__ = "0.1.0"
-__all__ = ["Run", "__version__", "average", "extend", "import_model", "quantization_damage"]
+__all__ = ["Run", "Small", "__version__", "average", "extend", "import_model", "quantization_damage"]
 
 
 HOMES = {
     "Run": "run",
+    "Small": "models.quantizing",
     "average": "models.averaging",
     "extend": "models.extending",
     "import_model": "models.importing",

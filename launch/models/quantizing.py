@@ -1,24 +1,28 @@
 """`varietas.quantization_damage`: what small forms of a model cost in each language."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from varietas.data.files import write_json
 from varietas.data.text.documents import Document
 from varietas.data.tokenizer.model import file_in
 from varietas.data.tokenizer.model import load as load_tokenizer
 from varietas.launch import backend, resolve
+from varietas.launch.flags import FORMS, SMALL
 from varietas.train.run_folder.config import read_config
 from varietas.train.run_folder.evaluations import text_digest
 from varietas.train.run_folder.folder import saved_step
 from varietas.train.run_folder.origin import languages_of
 
 if TYPE_CHECKING:
+    from varietas.model.formats.gguf import Importances
     from varietas.train.inference.evaluate import Row
     from varietas.train.inference.network import Network
 
+log = logging.getLogger("varietas")
 FILE = "quantization.json"  # in the run's folder
 CALIBRATED = ("q4_k", "int4")
 
@@ -28,7 +32,21 @@ class Small:
     """A form in which a model is evaluated and generates: `int8` or `int4`, the latter perhaps calibrated on text."""
 
     form: str
-    calibration: Iterable[Document] | None = None
+    calibration: Iterable[Document] | None = None  # read at once
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if there is no such form, or if it is not calibrated."""
+        if self.form not in SMALL:
+            raise ValueError(f"small={self.form!r} is not one of {', '.join(SMALL)}; GGUF files of other forms are written by export")
+        if self.calibration is not None and self.form not in CALIBRATED:
+            raise ValueError(f"only {', '.join(CALIBRATED)} are calibrated, not {self.form}")
+        if self.calibration is not None:
+            object.__setattr__(self, "calibration", tuple(self.calibration))
+
+    @property
+    def name(self) -> str:
+        """What is added to the names of evaluations."""
+        return f"{self.form}-calibrated" if self.calibration is not None else self.form
 
 
 @dataclass(frozen=True)
@@ -43,10 +61,20 @@ class Form:
 def made_small(network: "Network", run: Path, small: Small) -> "Network":
     """Returns a model with its matrices as whole numbers."""
     from varietas.model.linear.quantize import quantize
+
+    known = {} if small.calibration is None else _importances(network, run, small.calibration)
+    return replace(network, params=quantize(network.params, small.form, network.mesh, known))
+
+
+def _importances(network: "Network", run: Path, documents: Iterable[Document]) -> "Importances":
+    """Returns how large the inputs of the layers are, and says of which languages of the run there is no text."""
     from varietas.train.release.calibrating import importances
 
-    known = {} if small.calibration is None else importances(network, load_tokenizer(file_in(run)), small.calibration)
-    return replace(network, params=quantize(network.params, small.form, network.mesh, known))
+    listed = list(documents)
+    if lacking := sorted(set(languages_of(run)) - {document.lang for document in listed}):
+        shown = ", ".join(lacking[:8]) + (", …" if len(lacking) > 8 else "")
+        log.warning("the text to calibrate on has none of %d languages that the model was trained on: %s", len(lacking), shown)
+    return importances(network, load_tokenizer(file_in(run)), listed)
 
 
 def quantization_damage(
@@ -83,29 +111,34 @@ def quantization_damage(
     step = saved_step(run, step)
     from varietas.train.release.gguf import check_installed
 
-    check_installed()
+    in_files = [form for form in forms if form not in SMALL]
+    if unknown := [form for form in in_files if form not in FORMS]:
+        raise ValueError(f"{unknown[0]!r} is not a form; there are {', '.join((*FORMS[1:], *SMALL))}")
+    if in_files:
+        check_installed()
     resolved = resolve.with_mesh(config, cpu_devices, fit=True)
-    import jax
-
     from varietas.model.decoder import Decoder
-    from varietas.model.formats.dequantized import as_in_file, bytes_in_file
-    from varietas.model.linear.quantize import FORMS, quantize
+    from varietas.model.linear.quantize import quantize
     from varietas.train.inference.network import load
     from varietas.train.inference.score import baselines, evaluation_text, score
     from varietas.train.program import mesh_of
-    from varietas.train.release.calibrating import importances
 
     exp, languages = resolve.experiment_of(resolved), languages_of(run)
     network, _ = load(run, exp.model, mesh_of(exp), step)
     text = evaluation_text(None if documents is None else list(documents), languages)
     base = baselines(exp, None, run, network.mesh, text, Decoder)
-    found = [Form("f32", bytes_in_file(exp.model, "f32"), score(network, base, exp))]
-    known = {} if calibration is None else importances(network, load_tokenizer(file_in(run)), calibration)
+    if in_files:
+        from varietas.model.formats.dequantized import as_in_file, bytes_in_file
+        from varietas.model.formats.gguf import architecture_of
+
+        architecture_of(exp.model)  # raises what llama.cpp does not know
+    found = [Form("f32", _bytes(network.params), score(network, base, exp))]
+    known = {} if calibration is None else _importances(network, run, calibration)
     for form in forms:
         for name, by in ((form, {}), *([(f"{form} calibrated", known)] if known and form in CALIBRATED else [])):
-            if form in FORMS:
+            if form in SMALL:
                 params = quantize(network.params, form, network.mesh, by)
-                size = sum(x.nbytes for x in jax.tree.leaves(params))
+                size = _bytes(params)
             else:
                 params, size = as_in_file(network.params, exp.model, form, network.mesh, by), bytes_in_file(exp.model, form)
             found.append(Form(name, size, score(replace(network, params=params), base, exp)))
@@ -113,3 +146,9 @@ def quantization_damage(
     record = {each.name: {"bytes": each.bytes, "bits_per_byte": bits[each.name]} for each in found}
     write_json(run / FILE, {"step": step, "text": text.about, "text_digest": text_digest(text.documents), "forms": record})
     return found
+
+
+def _bytes(params: Any) -> int:
+    import jax
+
+    return sum(x.nbytes for x in jax.tree.leaves(params))

@@ -34,20 +34,24 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from varietas.launch.inputs import documents_of, text_of
+    from varietas.launch.inputs import calibration_of, text_of
     from varietas.launch.models.quantizing import FILE, quantization_damage
 
     if args.calibrate is not None and not {"q4_k", "int4"} & set(args.to):
         raise ValueError("--calibrate is for q4_k and int4, which --to does not name; other forms are not calibrated")
     documents = text_of(args, console)
-    calibration = None if args.calibrate is None else documents_of("--calibrate", args.calibrate, console)()
+    calibration = calibration_of(args, console)
     with console.status("evaluating each form"):
         found = quantization_damage(args.run, args.to, documents, calibration, args.step, args.cpu_devices)
     console.print(damage_table(found))
-    if len({form.bytes for form in found}) < len({form.name.partition(" ")[0] for form in found}):
-        console.print("forms of one size are the same here: matrices whose rows do not divide into blocks of a form stay at 8 bits")
-    files = "varietas export --format gguf --quantize FORM writes such a file; " if set(args.to) - set(SMALL) else ""
-    console.print(f"{files}kept in {args.run / FILE}", soft_wrap=True)
+    in_files = {form.bytes for form in found[1:] if form.name.partition(" ")[0] not in SMALL}
+    if len(in_files) < len(set(args.to) - set(SMALL)):
+        console.print("forms of one size are the same here: matrices whose rows do not divide into blocks of a form keep more bits")
+    console.print(f"languages stand in the order of what they lose in {found[-1].name}; kept in {args.run / FILE}", soft_wrap=True)
+    if set(args.to) - set(SMALL):
+        console.print("varietas export --format gguf --quantize FORM writes such a file", soft_wrap=True)
+    if set(args.to) & set(SMALL):
+        console.print("varietas evaluate and generate take --quantize int8 or int4", soft_wrap=True)
     return 0
 
 

@@ -63,7 +63,7 @@ def _rows(processor: Tokenizer, documents: Iterable[Document], length: int, at_o
         if len(of_language) < TOKENS:
             of_language += processor.encode(document.text, add_bos=True)
     if not ids:
-        raise ValueError("there is no document to calibrate on")
+        raise ValueError("there is no document to calibrate on; name files of records with text and lang, or none for our text")
     multiple = at_once // math.gcd(at_once, len(ids))
     n = max(1, -(-TOKENS // (length * multiple))) * multiple * length
     rows = [np.fromiter(islice(cycle(of_language), n), np.int32, n).reshape(-1, length) for of_language in ids.values()]

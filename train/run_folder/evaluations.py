@@ -23,6 +23,7 @@ FEW_BYTES = 500  # a language with less text than this has a result that is most
 LONGEST = 40  # characters of a default name
 
 _NAME = re.compile(r"\w[\w.+-]{0,59}")  # at most 240 bytes in UTF-8; file systems allow 255
+_SMALL = re.compile(r"-(int8|int4|int4-calibrated)$")  # is added to the name if a small form is evaluated
 _STEP = re.compile(r"[0-9]{1,15}")
 _EXTENSIONS = re.compile(r"(\.(bz2|gz|json|jsonl|ndjson|parquet|txt|warc|wet|xz|zst))+$", re.IGNORECASE)
 
@@ -100,6 +101,8 @@ def name_for(inputs: Sequence[str], name: str | None = None) -> str:
         return default_name(inputs)
     name = unicodedata.normalize("NFC", name)
     check_name(name)
+    if _SMALL.search(name):
+        raise ValueError(f"--name {name} ends like the name of a small form (--quantize); give another --name")
     if inputs and name.casefold() == DECLARATION:
         raise ValueError(f"--name {name} is reserved for the Declaration of Human Rights; give another --name")
     return name

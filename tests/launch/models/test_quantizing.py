@@ -12,7 +12,6 @@ from flax.traverse_util import flatten_dict
 import varietas
 from varietas.data.text.embedded import parallel_documents
 from varietas.launch.cli import main
-from varietas.launch.models.quantizing import Small
 from varietas.model.formats.dequantized import as_in_file, bytes_in_file
 
 LANGUAGES = ("ces_Latn", "mlt_Latn", "ell_Grek")
@@ -88,7 +87,8 @@ def test_evaluate_and_generate_take_the_forms_that_quantize_measures(
     text = [document for document in parallel_documents() if document.lang in LANGUAGES]
     _, eight, four, calibrated = varietas.quantization_damage(run.folder, ["int8", "int4"], text, text)
     assert calibrated.name == "int4 calibrated" and four.bytes == calibrated.bytes < eight.bytes
-    embedding, whole = 2 * run._network()[0].params["embedding_VD"].size, sum(x.size for x in jax.tree.leaves(run._network()[0].params))
+    params = run._network()[0].params
+    embedding, whole = params["embedding_VD"].size, sum(x.size for x in jax.tree.leaves(params))  # tied
     assert eight.bytes == pytest.approx(whole, rel=0.1) and four.bytes == pytest.approx(embedding + (whole - embedding) * 5 / 8, rel=0.1)
     file = tmp_path / "text.jsonl"
     file.write_text("\n".join(json.dumps({"text": d.text, "lang": d.lang}) for d in text))
@@ -96,7 +96,8 @@ def test_evaluate_and_generate_take_the_forms_that_quantize_measures(
     for form, more in ((eight, []), (four, []), (calibrated, ["--calibrate", str(file)])):
         quantize = ["--quantize", form.name.split()[0], *more]
         assert main(["evaluate", *flags, "--text", str(file), *quantize]) == 0
-        kept = json.loads((run.folder / "evaluations" / f"text-{quantize[1]}" / "4.json").read_text())["languages"]
+        name = f"text-{form.name.replace(' ', '-')}"
+        kept = json.loads((run.folder / "evaluations" / name / "4.json").read_text())["languages"]
         for code, row in form.languages.items():
             assert kept[code]["bits_per_byte"] == pytest.approx(row["bits_per_byte"], abs=2e-4)
     capsys.readouterr()
@@ -105,7 +106,31 @@ def test_evaluate_and_generate_take_the_forms_that_quantize_measures(
         assert main(["generate", *flags, "--prompt", "Ahoj", "--max_tokens", "24", *more]) == 0
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1] and len(texts[2]) > 24  # 8 bits change nothing that matters
-    assert varietas.Run.open(run.folder, small=Small("int8")).digest() == run.digest()
+    assert varietas.Run.open(run.folder, small=varietas.Small("int8")).digest() == run.digest()
+    assert main(["evaluate", *flags, "--text", str(file), "--name", "x-int4"]) == 2
+    assert "ends like the name of a small form" in capsys.readouterr().err
+
+
+def test_what_is_no_small_form_is_refused(run: varietas.Run) -> None:
+    for make in (
+        lambda: varietas.Small("q4_k"),
+        lambda: varietas.Small("int8", []),
+        lambda: varietas.quantization_damage(run.folder, ["int5"]),
+    ):
+        with pytest.raises(ValueError, match=r"int4"):
+            make()
+
+
+def test_forms_of_our_own_need_no_model_of_llama_cpp(tmp_path: Path, corpus_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    window = varietas.Run("tiny", {"train.steps": 2, "model.sliding_window": 16}, folder=tmp_path / "window")
+    window.train()
+    text = [document for document in parallel_documents() if document.lang in LANGUAGES]
+    with caplog.at_level("WARNING", "varietas"):
+        found = varietas.quantization_damage(window.folder, ["int4"], text, text)
+    assert [form.name for form in found] == ["f32", "int4", "int4 calibrated"]
+    assert "has none of 31 languages that the model was trained on: als_Latn, " in caplog.text
+    with pytest.raises(ValueError, match=r"model.sliding_window=16 is not known to llama.cpp"):
+        varietas.quantization_damage(window.folder, ["q8_0"], text)
 
 
 def test_what_is_not_calibrated(run: varietas.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
