@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
     c.clean = ConfigDict()  # how `varietas prepare --config` cleans documents; training does not read these fields
     c.clean.opt_outs = True  # leave out documents that robots.txt or a reservation of rights on the page (TDM) excludes
     c.clean.verdicts = False  # leave out documents that their collection marks as not to be kept (HPLT's `filter`)
+    c.clean.blocked = ""  # leave out pages of domains in these lists: text files with a domain on each line, spaces between them; "": none
     c.clean.unicode = False  # normalise to NFC, repair mojibake, write line ends as \n, remove control characters
     c.clean.language = False  # leave out documents that are certainly in another language than their label says
     c.clean.min_chars = 0  # leave out documents with fewer characters; 0: only empty ones

@@ -9,10 +9,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from varietas.data.clean import words
+from varietas.data.clean.blocked import is_blocked
 from varietas.data.clean.words import LETTER, SPACE, Batch, Runs
 from varietas.data.hashing import mix64
 from varietas.data.text.conversation import said
@@ -28,6 +30,7 @@ class Cleaning:
 
     opt_outs: bool = True
     verdicts: bool = False
+    blocked: str = ""
     unicode: bool = False
     language: bool = False
     min_chars: int = 0
@@ -63,6 +66,7 @@ SHINGLE = 5  # words of the n-grams of signatures, which are those of FineWeb-2:
 BANDS, BAND_ROWS = 14, 8
 FEW = 20  # minimum number of texts of a language for which thresholds are computed; with fewer they would be guesses
 OVERLAP = 13  # consecutive words that a text must not share with evaluation text (Brown et al., 2020)
+SHORTEST = 6  # words of a line of evaluation text that must not stand in a text as a whole; shorter ones are common phrases
 
 # Finds what ftfy may repair: UTF-8 that was decoded as Latin-1 or Windows-1252, and characters that no text should contain.
 _FOLLOWS = "\xa0-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
@@ -90,6 +94,8 @@ def clean(document: Document, cleaning: Cleaning, changed: Counter[str]) -> Docu
         raise NotADocument("opted out")
     if cleaning.verdicts and signals.get("filter", "keep") != "keep":
         raise NotADocument(f"filter: {signals['filter']}")
+    if cleaning.blocked and is_blocked(document.url, cleaning.blocked):
+        raise NotADocument("blocked domain")
     turns, rejected = (
         tuple((role, _cleaned(replace(document, text=content), cleaning, changed)) for role, content in conversation)
         for conversation in (document.turns, document.rejected)
@@ -255,7 +261,7 @@ def signatures(batch: Batch) -> np.ndarray:
         from rensa import RMinHash
     except ModuleNotFoundError:
         raise ModuleNotFoundError("near duplicates need rensa; run: pip install 'varietas[data]'") from None
-    hashes, first = words.n_grams(batch.words, SHINGLE)
+    hashes, first = words.n_grams(words.alike(batch), SHINGLE)
     counts = np.bincount(batch.words.document[first], minlength=batch.n_documents)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
     digests = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, BANDS * BAND_ROWS, 0)
@@ -266,15 +272,40 @@ def signatures(batch: Batch) -> np.ndarray:
     return np.where(counts[:, None] > 0, bands, np.uint64(0))
 
 
-def held_out(texts: Iterable[str]) -> np.ndarray:
-    """Returns the hashes of all 13-grams of evaluation texts: uint64, sorted."""
-    return np.unique(words.n_grams(words.split(list(texts)).words, OVERLAP)[0])
+class Held(NamedTuple):
+    """What of evaluation texts must not stand in a text, as hashes of words in a row, uint64, sorted."""
+
+    long: np.ndarray  # OVERLAP words
+    short: dict[int, np.ndarray]  # whole lines of so many words
+    begins: np.ndarray  # the first SHORTEST words of these lines
 
 
-def overlaps(batch: Batch, held: np.ndarray) -> np.ndarray:
-    """Returns whether each text shares a 13-gram with the evaluation text of `held_out`: bool (documents,)."""
-    hashes, first = words.n_grams(batch.words, OVERLAP)
-    return np.bincount(batch.words.document[first[np.isin(hashes, held)]], minlength=batch.n_documents) > 0
+NOTHING = Held(np.zeros(0, np.uint64), {}, np.zeros(0, np.uint64))
+
+
+def held_out(texts: Iterable[str]) -> Held:
+    """Returns what of evaluation texts must not stand in a text."""
+    listed = list(texts)
+    long = words.n_grams(words.alike(words.split(listed)), OVERLAP)[0]
+    lines = words.split([line for text in listed for line in text.split("\n")])
+    of_lines, n_words = words.alike(lines), np.bincount(lines.words.document, minlength=lines.n_documents)
+    begins = np.cumsum(n_words) - n_words
+    short = {n: np.unique(words.n_grams(of_lines, n, begins[n_words == n])[0]) for n in range(SHORTEST, OVERLAP)}
+    starts = begins[(n_words >= SHORTEST) & (n_words < OVERLAP)]
+    return Held(np.unique(long), short, np.unique(words.n_grams(of_lines, SHORTEST, starts)[0]))
+
+
+def overlaps(batch: Batch, held: Held) -> np.ndarray:
+    """Returns whether each text has OVERLAP words in a row, or a whole short line, of evaluation text: bool (documents,)."""
+    compared = words.alike(batch)
+
+    def found(n: int, wanted: np.ndarray, within: np.ndarray | None = None) -> np.ndarray:
+        hashes, first = words.n_grams(compared, n, within)
+        return first[np.isin(hashes, wanted)]
+
+    begun = found(SHORTEST, held.begins)
+    places = [found(OVERLAP, held.long), *(found(n, wanted, begun) for n, wanted in held.short.items())]
+    return np.bincount(batch.words.document[np.concatenate(places)], minlength=batch.n_documents) > 0
 
 
 def fences(values: np.ndarray) -> np.ndarray:

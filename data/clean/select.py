@@ -1,19 +1,21 @@
 """The second stage of `prepare`: decides which documents of a language stay, once all of them are known.
 
 The thresholds of rules depend on the language. Of documents that are equal, or nearly so, the first in the order of the input stays.
-Verdicts are one byte per document, in the order of the parts: 0 if it stays, k if it is rejected for REASONS[k].
+Verdicts stand in the order of the parts.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from varietas.data.clean.cleaning import BANDS, RULES, Cleaning, fences
 from varietas.data.files import write_atomically
 
 REASONS = ("", *RULES, "duplicate", "near duplicate")
+VERDICT = np.dtype([("reason", "u1"), ("copies", "<u4")])  # reason: 0 if it stays, else that of REASONS; copies: itself and those like it
 JUDGED = 1 << 20  # documents, about, from which quartiles are computed
 
 
@@ -23,9 +25,9 @@ def select(code: str, parts: Sequence[Path], cleaning: Cleaning, out: Path) -> N
 
 
 def verdicts(files: Sequence[Path], cleaning: Cleaning) -> np.ndarray:
-    """Returns the verdict on each document of the files, uint8 (documents,)."""
+    """Returns the verdict on each document of the files, VERDICT (documents,)."""
     n = sum(pq.read_metadata(file).num_rows for file in files)
-    verdict = np.zeros(n, np.uint8)
+    verdict, copies = np.zeros(n, np.uint8), np.concatenate([_copies(file) for file in files])
     if cleaning.rules:
         step = max(1, n // JUDGED)
         sample = np.concatenate([values[::step] for values in _columns(files, list(RULES))])
@@ -39,16 +41,27 @@ def verdicts(files: Sequence[Path], cleaning: Cleaning) -> np.ndarray:
         stays = np.flatnonzero(verdict == 0)
         digests = np.concatenate([_digests(file) for file in files])[stays]
         _, first, of = np.unique(digests, return_index=True, return_inverse=True, axis=0)
-        again = first[of.ravel()] != np.arange(len(stays))
-        verdict[stays[again]] = REASONS.index("duplicate")
+        stays = _joined(verdict, copies, stays, first[of.ravel()], "duplicate")
         if cleaning.duplicates == "near":
-            stays = stays[~again]
-            verdict[stays[_near(files, stays)]] = REASONS.index("near duplicate")
-    return verdict
+            _joined(verdict, copies, stays, _near(files, stays), "near duplicate")
+    found = np.zeros(n, VERDICT)
+    found["reason"], found["copies"] = verdict, copies
+    return found
+
+
+def _joined(verdict: np.ndarray, copies: np.ndarray, stays: np.ndarray, first: np.ndarray, reason: str) -> np.ndarray:
+    """Rejects those of the documents `stays` whose `first`, a place in them, is another one, which then stands for them too.
+
+    Returns the others.
+    """
+    again = first != np.arange(len(stays))
+    verdict[stays[again]] = REASONS.index(reason)
+    copies[stays] = np.bincount(first, copies[stays], len(stays))
+    return stays[~again]
 
 
 def _near(files: Sequence[Path], stays: np.ndarray) -> np.ndarray:
-    """Returns whether each of the documents `stays` shares a signature with an earlier one, directly or through others: bool."""
+    """Returns the first of the documents `stays` with which each shares a signature, directly or through others, as a place in them."""
     left, right = [], []
     for band in range(BANDS):
         keys = np.concatenate([values[:, 0] for values in _columns(files, [f"band {band}"])])[stays]
@@ -64,7 +77,7 @@ def _near(files: Sequence[Path], stays: np.ndarray) -> np.ndarray:
     graph = coo_array((np.ones(len(edges[0]), bool), edges), shape=(len(stays), len(stays)))
     _, component = connected_components(graph, directed=False)
     _, first = np.unique(component, return_index=True)
-    return first[component] != np.arange(len(stays))
+    return first[component]
 
 
 def _columns(files: Sequence[Path], names: list[str]) -> Iterator[np.ndarray]:
@@ -72,6 +85,11 @@ def _columns(files: Sequence[Path], names: list[str]) -> Iterator[np.ndarray]:
     for file in files:
         table = pq.read_table(file, columns=names)
         yield np.stack([table[name].to_numpy() for name in names], axis=1)
+
+
+def _copies(file: Path) -> np.ndarray:
+    """Returns how many documents each one stands for by what its collection says, uint32 (documents,)."""
+    return pc.fill_null(pq.read_table(file, columns=["cluster_size"])["cluster_size"], 1).to_numpy()
 
 
 def _digests(file: Path) -> np.ndarray:

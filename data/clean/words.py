@@ -1,13 +1,14 @@
 """The words and lines of many documents as arrays of hashes, so that rules about text cost little more than reading it.
 
-A word is a run of letters, marks and digits, lower-cased; a line ends at "\\n". Hashes are made from prefix sums over the characters, each
-multiplied by the next power of an odd number. The difference of two prefix sums, divided by the power at which a word or line begins, is
-its hash, wherever it stands (Karp and Rabin, 1987; arithmetic modulo 2^64).
+A word is a run of letters, marks and digits; case and diacritics make no difference. A line ends at "\\n". Hashes are made from prefix
+sums over the characters, each multiplied by the next power of an odd number. The difference of two prefix sums, divided by the power at
+which a word or line begins, is its hash, wherever it stands (Karp and Rabin, 1987; arithmetic modulo 2^64).
 """
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 import numpy as np
@@ -15,6 +16,8 @@ import numpy as np
 from varietas.data.hashing import mix64
 
 LETTER, DIGIT, SPACE, OTHER = range(4)
+INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")  # soft hyphens, and characters without width
+NUMBER = np.uint64(1)  # the hash of any number, where all numbers are alike
 BASE = 0x9E3779B97F4A7C15 | 1
 PLANES = 0x20000  # characters from here on are ideographs; emoji are below
 
@@ -35,12 +38,13 @@ class Batch:
     n_documents: int
     words: Runs
     lines: Runs  # without empty ones
+    numbers: np.ndarray  # whether each word has digits only, bool (words,)
     kinds: np.ndarray  # int64 (documents, 4): number of letters, digits, spaces and other characters
 
 
 @cache
 def _table() -> tuple[np.ndarray, np.ndarray]:
-    """Returns the kind of each character below PLANES, and the hash of the character in lower case."""
+    """Returns the kind of each character below PLANES, and the hash of the character in lower case without diacritics."""
     kinds = np.full(PLANES, OTHER, np.uint8)
     lower = np.arange(PLANES)
     for point in range(PLANES):
@@ -48,8 +52,8 @@ def _table() -> tuple[np.ndarray, np.ndarray]:
         category = unicodedata.category(character)
         if category[0] in "LM":
             kinds[point] = LETTER
-            if len(small := character.lower()) == 1:
-                lower[point] = ord(small)
+            small = unicodedata.normalize("NFD", character.casefold())
+            lower[point] = ord(small[0] if all(map(unicodedata.combining, small[1:])) else character)
         elif category[0] == "N":
             kinds[point] = DIGIT
         elif character.isspace():
@@ -59,6 +63,7 @@ def _table() -> tuple[np.ndarray, np.ndarray]:
 
 def split(texts: Sequence[str]) -> Batch:
     """Splits each text into words and lines."""
+    texts = [INVISIBLE.sub("", text) if INVISIBLE.search(text) else text for text in texts]
     joined = "\n".join(texts) + "\n"
     points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
     kind_of, hash_of = _table()
@@ -71,14 +76,24 @@ def split(texts: Sequence[str]) -> Batch:
 
     hash_of_piece = _rolling(value)
 
-    def runs(inside: np.ndarray) -> Runs:
-        edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))
-        begin, end = edges[::2], edges[1::2]
+    def edges(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = np.flatnonzero(np.diff(inside, prepend=False, append=False))
+        return found[::2], found[1::2]
+
+    def runs(begin: np.ndarray, end: np.ndarray) -> Runs:
         return Runs(document[begin], end - begin, hash_of_piece(begin, end))
 
     counts = np.bincount(document * 4 + kinds, minlength=4 * len(texts)).reshape(-1, 4)
     counts[:, SPACE] -= 1  # the line end that was added to each document
-    return Batch(len(texts), runs(kinds <= DIGIT), runs(points != ord("\n")), counts)
+    begin, end = edges(kinds <= DIGIT)
+    digits = np.concatenate([[0], np.cumsum(kinds == DIGIT)])
+    numbers = digits[end] - digits[begin] == end - begin
+    return Batch(len(texts), runs(begin, end), runs(*edges(points != ord("\n"))), numbers, counts)
+
+
+def alike(batch: Batch) -> Runs:
+    """Returns the words of a batch with one hash for all numbers, to compare documents with each other."""
+    return replace(batch.words, hash=np.where(batch.numbers, NUMBER, batch.words.hash))
 
 
 def _rolling(values: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

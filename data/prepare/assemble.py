@@ -60,7 +60,7 @@ def rejects_by_language(facts: Sequence[dict[str, Any]], verdicts: dict[str, np.
         for code, reasons in fact["rejected"].items():
             counts.setdefault(code, Counter()).update(reasons)
     for code, verdict in verdicts.items():
-        found = np.bincount(verdict, minlength=len(REASONS))
+        found = np.bincount(verdict["reason"], minlength=len(REASONS))
         counts.setdefault(code, Counter()).update({REASONS[k]: int(found[k]) for k in range(1, len(REASONS)) if found[k]})
     return {code: reasons for code, reasons in sorted(counts.items()) if reasons}
 

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from varietas.data.chat.encoder import ChatEncoder, Encode
 from varietas.data.clean import cleaning as clean
 from varietas.data.clean import words
-from varietas.data.clean.cleaning import BANDS, RULES, Cleaning
+from varietas.data.clean.cleaning import BANDS, RULES, Cleaning, Held
 from varietas.data.corpus.index import INDEX
 from varietas.data.files import new_folder
 from varietas.data.text.documents import SAMPLE, SIGNALS, Document, NotADocument, Reject
@@ -49,7 +49,7 @@ def write_part(
     folder: Path,
     encode: Encode,
     cleaning: Cleaning,
-    held: np.ndarray,
+    held: Held,
     max_rejects: int | None = None,
 ) -> None:
     """Writes one part to `folder`, whole or not at all.
@@ -59,7 +59,7 @@ def write_part(
         folder: The folder of the part.
         encode: Encodes the texts, or the conversations.
         cleaning: Cleaning steps that are switched on.
-        held: Hashes of the 13-grams of evaluation text, from `cleaning.held_out`.
+        held: What of evaluation text is looked for, from `cleaning.held_out`.
         max_rejects: Maximum number of unreadable records; None for no limit.
 
     Raises:
@@ -126,7 +126,7 @@ class _Part:
         rejects: TextIO,
         encode: Encode,
         cleaning: Cleaning,
-        held: np.ndarray,
+        held: Held,
         max_rejects: int | None,
     ):
         self._folder, self._rejects, self._encode, self._cleaning, self._held = folder, rejects, encode, cleaning, held

@@ -25,7 +25,7 @@ import numpy as np
 from varietas.data.chat.encoder import ChatModel, Encode, encoder_in, save, tokenizer_and_template
 from varietas.data.clean import cleaning as clean
 from varietas.data.clean.cleaning import Cleaning
-from varietas.data.clean.select import select
+from varietas.data.clean.select import VERDICT, select
 from varietas.data.corpus.corpus import SHARD_DOCUMENTS
 from varietas.data.files import discard, locked, new_file, split_paths, write_json
 from varietas.data.formats.read import expand, read
@@ -87,7 +87,8 @@ def prepare(
     texts = [path for line in cleaning.overlap_text.splitlines() if cleaning.overlap for path in split_paths(line, " ")]
     overlap_text = {file: stamp_of(file)[1] for file in expand(texts, "clean.overlap_text")}
     parts = parts_of(files, PART_BYTES, reading)
-    plan = Plan(parts, cleaning, max_rejects, *_digests(model), versions(), overlap_text)
+    blocked = {file: stamp_of(file)[1] for file in expand(split_paths(cleaning.blocked, " "), "clean.blocked")}
+    plan = Plan(parts, cleaning, max_rejects, *_digests(model), versions(), overlap_text, blocked)
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked(working_folder(out).with_suffix(".lock"), f"prepare --out {out}"):
         work = begin(out, plan, model)
@@ -99,10 +100,10 @@ def prepare(
 
 def prepare_documents(records: Iterable[Document | Reject], model: bytes, out: Path) -> dict[str, Any]:
     """Prepares a corpus from texts in memory, as one part, all or nothing. Returns the manifest, and raises as `prepare` does."""
-    plan = Plan((Part("", "", 0, None, 0),), Cleaning(opt_outs=False), None, *_digests(model), versions(), {})
+    plan = Plan((Part("", "", 0, None, 0),), Cleaning(opt_outs=False), None, *_digests(model), versions(), {}, {})
     work = begin(out, plan, model)
     try:
-        write_part(records, work / "parts" / plan.parts[0].name, encoder_in(work), plan.cleaning, np.zeros(0, np.uint64))
+        write_part(records, work / "parts" / plan.parts[0].name, encoder_in(work), plan.cleaning, clean.NOTHING)
         return finish(work, out, plan, one_by_one)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -128,7 +129,7 @@ def begin(out: Path, plan: Plan, model: bytes | ChatModel) -> Path:
     work = working_folder(out)
     if before := plan_of_earlier_call(work):
         now = json.loads(json.dumps(asdict(plan)))
-        for name in ("cleaning", "tokenizer_digest", "template_digest", "versions", "overlap_text"):
+        for name in ("cleaning", "tokenizer_digest", "template_digest", "versions", "overlap_text", "blocked"):
             if before.get(name) != now[name]:
                 what = "chat template" if name == "template_digest" else name.removesuffix("_digest").replace("_", " ")
                 differs = "" if name.endswith("_digest") else f" ({difference(before.get(name), now[name])})"
@@ -158,10 +159,10 @@ def _encoder(work: Path) -> Encode:
 
 
 @lru_cache(maxsize=1)
-def _held_out(work: Path) -> np.ndarray:
+def _held_out(work: Path) -> clean.Held:
     cleaning = load_plan(work).cleaning
     if not cleaning.overlap:
-        return np.zeros(0, np.uint64)
+        return clean.NOTHING
     texts = [document.text for document in parallel_documents()]
     for file in load_plan(work).overlap_text:
         for record in read(file, reading=Reading("eng_Latn")):  # any language, since it does not matter
@@ -205,7 +206,7 @@ def do_shard(work: Path, name: str) -> None:
 
 
 def _verdicts(work: Path, code: str) -> np.ndarray:
-    return np.memmap(work / "verdicts" / code, np.uint8, "r")
+    return np.memmap(work / "verdicts" / code, VERDICT, "r")
 
 
 def _note_kept(work: Path, plan: Plan, facts: Sequence[dict[str, Any]], code: str, verdict: np.ndarray) -> None:
@@ -215,7 +216,7 @@ def _note_kept(work: Path, plan: Plan, facts: Sequence[dict[str, Any]], code: st
         if n := fact["documents"].get(code, 0):
             parts.append(part.name)
             read.append(n)
-            kept.append(int((verdict[at : at + n] == 0).sum()))
+            kept.append(int((verdict["reason"][at : at + n] == 0).sum()))
             at += n
     write_json(work / "kept" / f"{code}.json", {"parts": parts, "read": read, "kept": kept})
 
@@ -234,7 +235,8 @@ def finish(work: Path, out: Path, plan: Plan, engine: Engine) -> dict[str, Any]:
     verdicts = {code: _verdicts(work, code) for code in languages}
     for code, verdict in verdicts.items():
         _note_kept(work, plan, facts, code, verdict)
-    shards = {code: _shards(code, int((verdict == 0).sum())) for code, verdict in verdicts.items() if (verdict == 0).any()}
+    kept = {code: int((verdict["reason"] == 0).sum()) for code, verdict in verdicts.items()}
+    shards = {code: _shards(code, n) for code, n in kept.items() if n}
     if not shards:
         counts = sum(rejects_by_language(facts, verdicts).values(), Counter[str]())
         rejects = out.with_name(f"{out.name}.rejects.jsonl")

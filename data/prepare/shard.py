@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from array_record.python.array_record_module import ArrayRecordWriter
 
@@ -28,7 +29,7 @@ def write_shard(code: str, parts: Sequence[Path], verdict: np.ndarray, begin: in
     Args:
         code: The language.
         parts: Folders of the parts that hold the language (see part.py).
-        verdict: Verdict on each document of the language, in the order of the parts (see select.py).
+        verdict: Verdict on each document of the language, VERDICT, in the order of the parts (see select.py).
         begin: First document of the shard, counted among those that stay.
         end: Document after the last.
         encode: What has made the ids.
@@ -71,8 +72,11 @@ def write_shard(code: str, parts: Sequence[Path], verdict: np.ndarray, begin: in
 def _documents(
     code: str, parts: Sequence[Path], verdict: np.ndarray, begin: int, end: int, dtype: np.dtype
 ) -> Iterator[tuple[pa.Table, list[np.ndarray]]]:
-    """Yields documents `begin` to `end` of those that stay, by row groups: their rows of the part's table, and the ids of each."""
-    stays = verdict == 0
+    """Yields documents `begin` to `end` of those that stay, by row groups: their rows of the part's table, and the ids of each.
+
+    The index says how many copies a document stands for, if these are several.
+    """
+    stays = verdict["reason"] == 0
     first = 0  # number of the group's first document, among all documents
     kept = 0  # number of documents so far that stay
     for part in parts:
@@ -81,7 +85,7 @@ def _documents(
         offset = 0
         for group in range(table.num_row_groups):
             n = table.metadata.row_group(group).num_rows
-            mine = stays[first : first + n]
+            mine, copies = stays[first : first + n], verdict["copies"][first : first + n]
             first, before, kept = first + n, kept, kept + int(mine.sum())
             if before >= end:
                 return
@@ -93,12 +97,14 @@ def _documents(
             if kept <= max(begin, before):  # none of its documents stays, or none from `begin` on
                 continue
             wanted = np.flatnonzero(mine)[max(0, begin - before) : end - before]
-            yield rows.take(wanted), [ids[bounds[at] : bounds[at + 1]] for at in wanted.tolist()]
+            taken, place = rows.take(wanted), rows.column_names.index("cluster_size")
+            sizes = pc.if_else(pa.array(copies[wanted] > 1), pa.array(copies[wanted]), taken["cluster_size"])
+            yield taken.set_column(place, "cluster_size", sizes), [ids[bounds[at] : bounds[at + 1]] for at in wanted.tolist()]
 
 
 def rejected(code: str, part: Path, verdict: np.ndarray, encode: Encode) -> Iterator[Reject]:
     """Yields a reject for each document of a part that does not stay; `verdict` covers the documents of this part only."""
-    gone = np.flatnonzero(verdict)
+    gone = np.flatnonzero(verdict["reason"])
     if not len(gone):
         return
     rows = pq.read_table(part / f"{code}.parquet", columns=["tokens", "file", "line"])
@@ -107,7 +113,7 @@ def rejected(code: str, part: Path, verdict: np.ndarray, encode: Encode) -> Iter
     for at, row in zip(gone.tolist(), rows.take(gone).to_pylist(), strict=True):
         beginning = encode.plain(ids[bounds[at] : bounds[at + 1]][: SAMPLE + 1])  # a piece has at least one character
         text = encode.processor.decode(beginning.tolist())
-        yield Reject(row["file"], row["line"], REASONS[verdict[at]], text[:SAMPLE], code)
+        yield Reject(row["file"], row["line"], REASONS[verdict["reason"][at]], text[:SAMPLE], code)
 
 
 def tree_of(shards: Sequence[dict[str, Any]]) -> MerkleTree:

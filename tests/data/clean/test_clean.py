@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from varietas.data.clean import cleaning as clean
@@ -122,6 +123,26 @@ def test_near_duplicates_share_a_band_and_others_do_not() -> None:
     assert not any(shares_a_band(prose(k, 400), prose(k + 500, 400)) for k in range(40))
 
 
+SPELLINGS = ["Příliš žluťoučký kůň úpěl ďábelské ódy v roce 2024", "PŘÍLIŠ ŽLUŤOUČKÝ KŮŇ ÚPĚL ĎÁBELSKÉ ÓDY V ROCE 2024",
+    "Prilis zlutoucky kun upel dabelske ody v roce 2024", "Pří\u00adliš žlu\u200bťoučký kůň úpěl ďábelské ódy v roce 1989"]  # fmt: skip
+
+
+def test_spelling_makes_no_difference_to_duplicates_and_evaluation_text() -> None:
+    signatures = [clean.signatures(words.split([text])) for text in SPELLINGS]
+    assert all((found == signatures[0]).all() for found in signatures) and signatures[0].any()
+    assert (clean.signatures(words.split(["ΟΔΟΣ ΤΟΥ ΛΟΓΟΥ ΚΑΙ ΤΗΣ"])) == clean.signatures(words.split(["οδος του λόγου και της"]))).all()
+    held = clean.held_out([SPELLINGS[0]])
+    texts = [f"Napsal: {text}. A dál." for text in SPELLINGS] + ["Příliš žluťoučký kůň úpěl ďábelské ódy"]
+    assert clean.overlaps(words.split(texts), held).tolist() == [True] * 4 + [False]  # the line as a whole, or not at all
+
+
+def test_short_lines_of_evaluation_text_are_found_whole_and_phrases_are_not() -> None:
+    question, phrase = "Which of these rivers flows through Vienna?", "None of the above"
+    held = clean.held_out([f"{question}\n{phrase}", prose(1, 40)])
+    texts = [f"Quiz! {question} The Danube.", phrase, "Which of these rivers flows through Paris?", prose(1, 40)[20:], prose(2, 40)]
+    assert clean.overlaps(words.split(texts), held).tolist() == [True, False, False, True, False]
+
+
 @pytest.mark.parametrize(
     ("broken", "whole"),
     [("e\u0301te\u0301", "été"), ("pÅ™Ã\xadliÅ¡", "příliš"), ("a\r\nb", "a\nb"), ("ﬁ „ab“ ﾊ", "ﬁ „ab“ ﾊ"), ("a\x07b", "ab")],
@@ -154,6 +175,23 @@ def test_personal_data_that_the_collection_found_is_masked() -> None:
     masked = clean.clean(document, Cleaning(pii="mask"), changed)
     assert masked.text == "<pii> píše na <email>." and masked.signals == {"robots": True}
     assert changed == {"pii": 1, "email": 1}
+
+
+def test_pages_of_blocked_domains_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "domains.txt").write_text("# a list\nspam.example\nČlánky.example # IDN\n")
+    steps = Cleaning(blocked=str(tmp_path / "domains.txt"))
+    for url, out in (
+        ("https://spam.example/a", True), ("http://www.Spam.example:80/a?b", True), ("https://nospam.example/", False),
+        ("https://články.example./", True), ("", False), ("http://[bad", False), ("https://example/", False),
+    ):  # fmt: skip
+        document = Document("1", "ces_Latn", "Jan bydlí v Brně.", url=url)
+        if out:
+            with pytest.raises(NotADocument, match="blocked domain"):
+                clean.clean(document, steps, Counter())
+        else:
+            assert clean.clean(document, steps, Counter()) is document
+    with pytest.raises(ValueError, match=r"clean.blocked: .*missing.txt cannot be read"):
+        clean.clean(Document("1", "ces_Latn", "Jan.", url="https://a.b/"), Cleaning(blocked=str(tmp_path / "missing.txt")), Counter())
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -191,6 +229,8 @@ def test_rejects_of_a_dirty_corpus_are_counted_by_reason(workers: int, tmp_path:
         "duplicate": 10, "near duplicate": 10, "opted out": 4, "overlaps evaluation text": 3, "another language": 2, "short": 1,
     }  # fmt: skip
     assert manifest["documents"] == 200 and manifest["records_read"] == 235
+    index = pq.read_table(tmp_path / "c" / "index", columns=["id", "cluster_size"]).to_pylist()
+    assert [row["cluster_size"] for row in index] == [2] * 20 + [None] * 180  # a copy of each of ten, a near copy of each of ten others
     kept = [json.loads(line) for line in (tmp_path / "c" / "rejects.jsonl").read_text().splitlines()]
     assert len(kept) == 35 and all(line["reason"] and line["line"] and line["sample"] for line in kept)
     assert {line["line"] for line in kept if line["reason"] == "duplicate"} == set(range(21, 31))
