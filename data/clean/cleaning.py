@@ -48,23 +48,26 @@ class Bounds:
     low: float
     high: float
     what: str  # meaning of the value
+    loosest: float = np.inf  # how far the finite bound may move with the language, however much of it is outside
 
 
 # The thresholds are those of Gopher (Rae et al., 2021, table A1), with two exceptions: `letters` replaces Gopher's rules about words
 # without a letter and about symbols, and `short lines` is FineWeb's (Penedo et al., 2024).
 RULES = {
     "word length": Bounds(3, 10, "mean number of characters of a word"),
-    "letters": Bounds(0.7, np.inf, "share of letters among characters other than spaces"),
-    "short lines": Bounds(-np.inf, 0.3, "lines per word"),
-    "repeated lines": Bounds(-np.inf, 0.2, "share of characters in lines that occurred earlier in the text"),
-    "top 3-gram": Bounds(-np.inf, 0.18, "share of word characters in the most common three words in a row, if these occur twice or more"),
-    "repeated 5-grams": Bounds(-np.inf, 0.15, "share of word characters in five words in a row that occurred earlier in the text"),
-    "repeated 10-grams": Bounds(-np.inf, 0.10, "share of word characters in ten words in a row that occurred earlier in the text"),
+    "letters": Bounds(0.7, np.inf, "share of letters among characters other than spaces", 0.5),
+    "short lines": Bounds(-np.inf, 0.3, "lines per word", 0.5),
+    "repeated lines": Bounds(-np.inf, 0.2, "share of characters in lines that occurred earlier in the text", 0.4),
+    "top 3-gram": Bounds(
+        -np.inf, 0.18, "share of word characters in the most common three words in a row, if these occur more than once", 0.3
+    ),
+    "repeated 5-grams": Bounds(-np.inf, 0.15, "share of word characters in five words in a row that occurred earlier in the text", 0.3),
+    "repeated 10-grams": Bounds(-np.inf, 0.10, "share of word characters in ten words in a row that occurred earlier in the text", 0.2),
 }
 
 SHINGLE = 5  # words of the n-grams of signatures, which are those of FineWeb-2: 14 bands of 8
 BANDS, BAND_ROWS = 14, 8
-FEW = 20  # minimum number of texts of a language for which thresholds are computed; with fewer they would be guesses
+FEW = 20  # minimum number of texts of a language for which thresholds are computed; with fewer, the loosest count
 OVERLAP = 13  # consecutive words that a text must not share with evaluation text (Brown et al., 2020)
 SHORTEST = 6  # words of a line of evaluation text that must not stand in a text as a whole; shorter ones are common phrases
 
@@ -312,7 +315,8 @@ def fences(values: np.ndarray) -> np.ndarray:
     """Computes the thresholds of a language.
 
     A threshold is the published one, or the outer fence of the language, which is three interquartile ranges from its quartiles (Tukey,
-    1977), whichever lets more texts pass. For example, long words do not count against a Finnish text. With fewer than FEW texts, all pass.
+    1977), whichever lets more texts pass, but none beyond the loosest of a rule. For example, long words do not count against a Finnish
+    text, while a language of which half is spam does not let spam pass. With fewer than FEW texts, the loosest thresholds count.
 
     Args:
         values: Statistics of the texts of the language, (documents, rules).
@@ -320,8 +324,14 @@ def fences(values: np.ndarray) -> np.ndarray:
     Returns:
         float64 (2, rules). A text breaks a rule if its value is below the first row or above the second.
     """
+    loosest = np.array(
+        [(rule.loosest if rule.high == np.inf else -np.inf, rule.loosest if rule.low == -np.inf else np.inf) for rule in RULES.values()]
+    ).T
     if len(values) < FEW:
-        return np.array([[-np.inf] * len(RULES), [np.inf] * len(RULES)])
+        return loosest
     low, high = np.quantile(values.astype(np.float64), [0.25, 0.75], axis=0)
     published = np.array([(rule.low, rule.high) for rule in RULES.values()]).T
-    return np.stack([np.minimum(published[0], low - 3 * (high - low)), np.maximum(published[1], high + 3 * (high - low))])
+    fence = low - 3 * (high - low), high + 3 * (high - low)
+    return np.stack(
+        [np.maximum(loosest[0], np.minimum(published[0], fence[0])), np.minimum(loosest[1], np.maximum(published[1], fence[1]))]
+    )

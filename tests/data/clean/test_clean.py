@@ -104,9 +104,22 @@ def test_rules_made_for_english_spare_languages_with_long_words() -> None:
     assert ((odd < low) | (odd > high)).any(1).all()
 
 
-def test_rules_do_not_apply_to_few_texts() -> None:
+def test_few_texts_meet_the_loosest_thresholds() -> None:
     low, high = clean.fences(np.zeros((clean.FEW - 1, len(RULES))))
-    assert (low == -np.inf).all() and (high == np.inf).all()
+    assert dict(zip(RULES, zip(low, high, strict=True), strict=True)) == {
+        "word length": (-np.inf, np.inf), "letters": (0.5, np.inf), "short lines": (-np.inf, 0.5), "repeated lines": (-np.inf, 0.4),
+        "top 3-gram": (-np.inf, 0.3), "repeated 5-grams": (-np.inf, 0.3), "repeated 10-grams": (-np.inf, 0.2),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("n_good", [10, 20, 200])
+def test_spam_does_not_let_spam_pass(n_good: int) -> None:
+    """As many spam texts as good ones, or twice as many: the thresholds of a language move with its texts, but only so far."""
+    good, spam = [prose(k) for k in range(n_good)], [f"kup {k} levně hned. " * 40 for k in range(20)] + ["$$ 1 %% 2 && ab " * 50] * 20
+    values = clean.statistics(words.split(good + spam))
+    low, high = clean.fences(values)
+    broken = ((values < low) | (values > high)).any(1)
+    assert not broken[:n_good].any() and broken[n_good:].all()
 
 
 def shares_a_band(a: str, b: str) -> bool:
