@@ -45,11 +45,12 @@ seed = _number(lambda n: 0 <= n < 1 << 63, "a whole number from 0 to 2^63 - 1")
 def language(code: str) -> str:
     """Parses --lang: the code of a language, or `guess`."""
     from varietas.data.text.documents import GUESS
-    from varietas.data.text.languages import LANGUAGES, canonical
+    from varietas.data.text.identify import TWO_SCRIPTS
+    from varietas.data.text.languages import FURTHER_NAMES, LANGUAGES, canonical
 
     with warnings.catch_warnings(action="ignore"), contextlib.suppress(ValueError):
-        if code in ("", GUESS) or canonical(code) in LANGUAGES:
-            return code if code in ("", GUESS) else canonical(code)
+        if code in ("", GUESS, *TWO_SCRIPTS) or canonical(code) in LANGUAGES | FURTHER_NAMES:
+            return code if code in ("", GUESS, *TWO_SCRIPTS) else canonical(code)
     raise argparse.ArgumentTypeError(f"expected the code of a language, such as ces_Latn or cs, or guess; found {code!r}")
 
 

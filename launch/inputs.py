@@ -62,6 +62,8 @@ def text_of(args: argparse.Namespace, console: Console) -> Iterator[Document] | 
         ValueError: If they cannot be read, or a flag says how to read them although there are none.
     """
     if not args.text:
+        if getattr(args, "calibrate", None):  # whose files are read in the same way
+            return None
         refuse_unused(
             args, ("lang", "fields", *(["chat"] if "chat" in args else [])), "says how the files of --text are read; name some with --text"
         )

@@ -25,7 +25,7 @@ from varietas.train.experiment import Experiment
 from varietas.train.inference.sampling import Sampling, check_lengths
 from varietas.train.run_folder import folder as run_folder
 from varietas.train.run_folder.config import read_config
-from varietas.train.run_folder.evaluations import GIVEN, check_text, name_for, text_digest
+from varietas.train.run_folder.evaluations import GIVEN, check_name, check_text, name_for, text_digest
 from varietas.train.run_folder.losses import Losses, read_losses
 from varietas.train.run_folder.origin import languages_of, trains
 from varietas.train.run_folder.records import readable
@@ -168,6 +168,7 @@ class Run:
         """
         run_folder.saved_step(self.folder)
         name = name_for([] if documents is None else [GIVEN], name) + (f"-{self._small.name}" if self._small else "")
+        check_name(name)
         if documents is not None:
             if not (documents := list(documents)):
                 raise ValueError("there is no document to evaluate on")

@@ -51,7 +51,7 @@ class Outcome:
     digest: str | None
 
     def line(self, steps: int) -> str:
-        """Says so, of a run of so many steps."""
+        """Returns the line that is shown at the end of a run of so many steps."""
         if self.digest:
             return f"all {self.step:,} steps done; SHA-256 of the parameters: {self.digest}"
         return f"stopped after step {self.step:,} of {steps:,}; run the same command to continue"

@@ -25,6 +25,15 @@ def is_blocked(url: str, files: str) -> bool:
     return bool(host) and any(".".join(parts[n:]) in _domains(files) for n in range(len(parts)))
 
 
+def domain_lists(files: str) -> list[str]:
+    """Returns the paths of these files. Raises ValueError if one is not there; globs and URLs are not expanded."""
+    paths = split_paths(files, " ")
+    for path in paths:
+        if not Path(path).is_file():
+            raise ValueError(f"clean.blocked: there is no file {path}; give text files with a domain on each line")
+    return paths
+
+
 @cache
 def _domains(files: str) -> frozenset[str]:
     found = set[str]()

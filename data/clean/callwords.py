@@ -63,6 +63,7 @@ _TABLE = {
     "swe_Latn": ("SE FI", r"ring nå\b nås slå en_signal växel kundtjänst kundservice direkt"),
     "als_Latn": ("AL XK MK", r"cel\b thirr numr lini"),
     "bos_Latn": ("BA HR", _BALKAN),
+    "hbs_Latn": ("HR BA RS ME", _BALKAN),
     "cnr_Latn": ("ME", _BALKAN),
     "kat_Geor": ("GE", r"მობ და\w{0,4}რეკ რეკ დაგვიკავ ნომ კონტაქტ ცხელ ხაზ"),
     "mkd_Cyrl": ("MK", rf"{_BALKAN_CYRILLIC} повик ѕвон обрат"),

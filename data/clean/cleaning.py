@@ -264,7 +264,7 @@ def signatures(batch: Batch) -> np.ndarray:
         from rensa import RMinHash
     except ModuleNotFoundError:
         raise ModuleNotFoundError("near duplicates need rensa; run: pip install 'varietas[data]'") from None
-    hashes, first = words.n_grams(words.alike(batch), SHINGLE)
+    hashes, first = words.alike(batch, SHINGLE)
     counts = np.bincount(batch.words.document[first], minlength=batch.n_documents)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
     digests = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, BANDS * BAND_ROWS, 0)
@@ -283,15 +283,15 @@ class Held(NamedTuple):
     begins: np.ndarray  # the first SHORTEST words of these lines
 
 
-NOTHING = Held(np.zeros(0, np.uint64), {}, np.zeros(0, np.uint64))
+NO_TEXT = Held(np.zeros(0, np.uint64), {}, np.zeros(0, np.uint64))
 
 
 def held_out(texts: Iterable[str]) -> Held:
     """Returns what of evaluation texts must not stand in a text."""
     listed = list(texts)
-    long = words.n_grams(words.alike(words.split(listed)), OVERLAP)[0]
+    long = words.n_grams(words.split(listed).words, OVERLAP)[0]
     lines = words.split([line for text in listed for line in text.split("\n")])
-    of_lines, n_words = words.alike(lines), np.bincount(lines.words.document, minlength=lines.n_documents)
+    of_lines, n_words = lines.words, np.bincount(lines.words.document, minlength=lines.n_documents)
     begins = np.cumsum(n_words) - n_words
     short = {n: np.unique(words.n_grams(of_lines, n, begins[n_words == n])[0]) for n in range(SHORTEST, OVERLAP)}
     starts = begins[(n_words >= SHORTEST) & (n_words < OVERLAP)]
@@ -300,10 +300,9 @@ def held_out(texts: Iterable[str]) -> Held:
 
 def overlaps(batch: Batch, held: Held) -> np.ndarray:
     """Returns whether each text has OVERLAP words in a row, or a whole short line, of evaluation text: bool (documents,)."""
-    compared = words.alike(batch)
 
     def found(n: int, wanted: np.ndarray, within: np.ndarray | None = None) -> np.ndarray:
-        hashes, first = words.n_grams(compared, n, within)
+        hashes, first = words.n_grams(batch.words, n, within)
         return first[np.isin(hashes, wanted)]
 
     begun = found(SHORTEST, held.begins)

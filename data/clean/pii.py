@@ -31,19 +31,29 @@ _EMAIL = re.compile(r"[\w.%+'-]{1,64}@(?:[\w-]{1,63}\.){1,5}[^\W\d_]{2,24}\b")
 _NUMBER = re.compile(  # every number that is looked for contains a match
     r"[\d:](?:(?<=\d)(?:[\d .()/\u00a0\u2007\u2009\u200b\u202f\u2010-\u2013\u2212-]|(?<=\d)[A-Za-z]){4,}|(?<=:)[0-9a-fA-F]{0,4}:)"
 )
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b", re.IGNORECASE)
+_IBAN = re.compile(r"\b(?=([A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?)\b)", re.IGNORECASE)  # one may begin in another
 _CARD = re.compile(r"(?<![\d.,-])(?:3[47]\d\d(?:[ -]?\d){11}|(?:4\d|5[1-5]|2[2-7]|6[05])\d\d(?:[ -]?\d){12})(?![\d-])")
 _IP = re.compile(r"(?<![\w.:-])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{1,4}(?::{1,2}[0-9a-fA-F]{1,4}){3,7})(?![\w:-]|\.\d)")
 _VERSION = re.compile(r"(?:\bv|vers\w*|ver\.|release|build)\W{0,3}$", re.IGNORECASE)
 
 
+# What the number before which it stands is.
+_SHORT = r"(?:bsn|nif|amka|αμκα|α\.?φ\.?[μτ]|oib|егн|egn|лнч|jmbg|cpr|niss|insz|tckn|pps|іпн|рнокпп|vsnr)(?!\w)"
+_LONG = (
+    r"burgerservicenummer|sofinummer|personal(?:ausweis)?|ident\w*|steuer-?id\w*|tax id|contribuinte|emšo|матичен|rodné|r\.\s?č|"
+    r"personnummer|fødselsnummer|kennitala|national (?:number|insurance)|rijksregister\w*|(?:registre|num[ée]ro|n°) national|kimlik|"
+    r"social security"
+)
+
+
 @dataclass(frozen=True)
 class _Id:
-    """A national identification number. Unless it is `certain`, one of _WORDS must stand before it."""
+    """A national identification number. Unless it is `certain`, a word must stand before it that says what it is."""
 
     pattern: str
     checks: tuple[str, ...]  # modules of stdnum, or keys of _OWN, one of which must accept the number
     certain: bool
+    words: str = f"{_SHORT}|{_LONG}"
 
 
 _IDS = (
@@ -55,31 +65,34 @@ _IDS = (
     _Id(r"\d{6}/\d{3,4}", ("cz.rc",), True),
     _Id(r"\d\d\.\d\d\.\d\d-\d{3}\.\d\d", ("be.nn", "be.bis"), True),
     _Id(r"756\.\d{4}\.\d{4}\.\d\d", ("ch.ssn",), True),
-    _Id(r"\d{6}-\d{5}", ("lv.pvn",), True),
+    _Id(r"[0-3]\d{5}-\d{5}", ("lv.pvn",), True),  # those of companies begin with 4 to 9
     _Id(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{5}", ("lu matricule",), True),
     _Id(r"\d{13}", ("ro.cnp", "si.emso"), True),
     _Id(r"\d{11}", ("pl.pesel", "ee.ik", "lt.asmens"), True),
     _Id(r"\d{2} ?\d{3} ?\d{3} ?\d{3}", ("de.idnr",), False),
-    _Id(r"\d{11}", ("be.nn", "be.bis", "gr.amka", "hr.oib", "tr.tckimlik", "no.fodselsnummer", "lv.pvn"), False),
-    _Id(r"\d{13}", ("ch.ssn",), False),
-    _Id(r"\d{10}", ("bg.egn", "bg.pnf", "cz.rc", "dk.cpr", "ua.rntrc", "hu adóazonosító jel"), False),
-    _Id(r"\d{4} ?\d{6}", ("at.vnr",), False),
-    _Id(r"\d{9}|\d{3}[ .-]\d{3}[ .-]\d{3}", ("nl.bsn", "pt.nif", "gr.vat", "hu taj"), False),
+    _Id(r"\d{11}", ("be.nn", "be.bis", "gr.amka", "hr.oib", "tr.tckimlik", "no.fodselsnummer"), False),
+    _Id(r"[0-3]\d{10}", ("lv.pvn",), False, r"personas kod\w*|p\.\s?k(?!\w)"),
+    _Id(r"756\d{10}", ("ch.ssn",), False, r"ahv(?:-?n\w*)?(?!\w)|avs(?!\w)|social security"),
+    _Id(r"\d{10}", ("bg.egn", "bg.pnf", "cz.rc", "dk.cpr", "ua.rntrc"), False),
+    _Id(r"8\d{9}", ("hu adóazonosító jel",), False, "adóazonosító"),
+    _Id(r"\d{4} ?\d{6}", ("at.vnr",), False, r"sv-?(?:nr|nummer)(?!\w)|svnr(?!\w)|vsnr(?!\w)|\w*versicherungs-?n\w*"),
+    _Id(r"\d{9}|\d{3}[ .]\d{3}[ .]\d{3}", ("nl.bsn", "pt.nif"), False),
+    _Id(r"\d{9}", ("gr.vat",), False, r"α\.?φ\.?μ(?!\w)"),
+    _Id(r"\d{3}[ -]?\d{3}[ -]?\d{3}", ("hu taj",), False, r"taj(?!\w)"),
     _Id(r"\d{7}[A-W][A-IW]?", ("ie.pps",), False),
-    _Id(r"\d{8}[A-Z]", ("cy.vat",), False),
-    _Id(r"\d{4,7}[MGAPLHBZ]", (), False),  # Malta; it has no check digit
-    _Id(r"[A-T]\d{8}[A-W]", (), False),  # Albania; how its last letter follows is not public
+    _Id(r"\d{8}[A-Z]", ("cy.vat",), False, r"α\.?φ\.?[μτ](?!\w)|tic(?!\w)"),
+    _Id(r"\d{4,7}[MGAPLHBZ]", (), False, r"karta tal-identit\w*|k\.i(?!\w)|id card(?!\w)"),  # Malta; it has no check digit
+    _Id(r"[A-T]\d{8}[A-W]", (), False, r"nid(?!\w)|numr\w+ personal\w*"),  # Albania; how its last letter follows is not public
     _Id(r"[A-CEGHJ-PR-TW-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-D]", (), False),  # United Kingdom; it has no check digit
 )
-_WORDS = re.compile(
-    r"(?<!\w)(?:bsn|burgerservicenummer|sofinummer|personal(?:ausweis)?|ident\w*|steuer-?id\w*|tax id|nif|contribuinte|amka|αμκα|"
-    r"α\.?φ\.?[μτ]|oib|егн|egn|лнч|emšo|jmbg|матичен|rodné|r\.\s?č|cpr|personnummer|fødselsnummer|kennitala|"
-    r"national (?:number|insurance)|rijksregister\w*|(?:registre|num[ée]ro|n°) national|niss|insz|tckn|kimlik|pps|іпн|рнокпп|"
-    r"social security|sv-?(?:nr|nummer)|vsnr|\w*versicherungs-?n\w*|ahv\w*|avs|adóazonosító|adószám|taj|personas kod\w*|p\.\s?k|"
-    r"karta tal-identit\w*|id card|k\.i|numr\w+ personal\w*|nid|matricule)\W{0,3}(?:\w+\W{1,3}){0,2}$",
-    re.IGNORECASE,
-)
-_PATTERNS = [(re.compile(rf"(?<![\w.,/+-])(?:{kind.pattern})(?![\w/-]|[.,]\d)"), kind) for kind in _IDS]
+_PATTERNS = [
+    (
+        re.compile(rf"(?<![\w.,/+-])(?:{kind.pattern})(?![\w/-]|[.,]\d)"),
+        kind,
+        re.compile(rf"(?<!\w)(?:{kind.words})\W{{0,3}}(?:\w+\W{{1,3}}){{0,2}}$", re.IGNORECASE),
+    )
+    for kind in _IDS
+]
 
 
 def mask(text: str, language: str = "") -> tuple[str, Counter[str]]:
@@ -143,7 +156,7 @@ def _windows(text: str) -> list[tuple[int, int]]:
 
 def _numbers(text: str, language: str) -> Iterator[Span]:
     for match in _IBAN.finditer(text):
-        if (end := _iban_end(match[0])) is not None:
+        if (end := _iban_end(match[1])) is not None:
             yield Span(match.start(), match.start() + end, "iban")
     for match in _CARD.finditer(text):
         if _valid("luhn", re.sub(r"\D", "", match[0])):
@@ -153,18 +166,18 @@ def _numbers(text: str, language: str) -> Iterator[Span]:
             yield Span(*match.span(), "ip")
     for begin, end in phones.find(text, language):
         yield Span(begin, end, "phone")
-    for pattern, kind in _PATTERNS:
+    for pattern, kind, before in _PATTERNS:
         for match in pattern.finditer(text):
             if kind.checks and not any(_valid(check, match[0]) for check in kind.checks):
                 continue
-            if kind.certain or _WORDS.search(text[max(0, match.start() - 40) : match.start()]):
+            if kind.certain or before.search(text[max(0, match.start() - 40) : match.start()]):
                 yield Span(*match.span(), "id")
 
 
 def _iban_end(candidate: str) -> int | None:
     """Returns the end of the IBAN at the beginning of the candidate, or None. Capitals after an IBAN may look like a part of it."""
     for end in range(len(candidate), 14, -1):
-        if candidate[end - 1] != " " and _valid("iban", candidate[:end]):
+        if candidate[end - 1] not in " -" and _valid("iban", candidate[:end]):
             return end
     return None
 

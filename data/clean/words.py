@@ -1,8 +1,8 @@
 """The words and lines of many documents as arrays of hashes, so that rules about text cost little more than reading it.
 
-A word is a run of letters, marks and digits; case and diacritics make no difference. A line ends at "\\n". Hashes are made from prefix
-sums over the characters, each multiplied by the next power of an odd number. The difference of two prefix sums, divided by the power at
-which a word or line begins, is its hash, wherever it stands (Karp and Rabin, 1987; arithmetic modulo 2^64).
+A word is a run of letters, marks and digits; case and the diacritics of precomposed letters make no difference. A line ends at "\\n".
+Hashes are made from prefix sums over the characters, each multiplied by the next power of an odd number. The difference of two prefix sums,
+divided by the power at which a word or line begins, is its hash, wherever it stands (Karp and Rabin, 1987; arithmetic modulo 2^64).
 """
 
 import re
@@ -91,9 +91,12 @@ def split(texts: Sequence[str]) -> Batch:
     return Batch(len(texts), runs(begin, end), runs(*edges(points != ord("\n"))), numbers, counts)
 
 
-def alike(batch: Batch) -> Runs:
-    """Returns the words of a batch with one hash for all numbers, to compare documents with each other."""
-    return replace(batch.words, hash=np.where(batch.numbers, NUMBER, batch.words.hash))
+def alike(batch: Batch, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what `n_grams` does, with one hash for all numbers. An n-gram that is mostly numbers, as those of tables are, keeps them."""
+    hashes, first = n_grams(batch.words, n)
+    same, _ = n_grams(replace(batch.words, hash=np.where(batch.numbers, NUMBER, batch.words.hash)), n)
+    counts = np.concatenate([[0], np.cumsum(batch.numbers)])
+    return np.where(counts[first + n] - counts[first] < n / 2, same, hashes), first
 
 
 def _rolling(values: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

@@ -24,6 +24,7 @@ import numpy as np
 
 from varietas.data.chat.encoder import ChatModel, Encode, encoder_in, save, tokenizer_and_template
 from varietas.data.clean import cleaning as clean
+from varietas.data.clean.blocked import domain_lists
 from varietas.data.clean.cleaning import Cleaning
 from varietas.data.clean.select import VERDICT, select
 from varietas.data.corpus.corpus import SHARD_DOCUMENTS
@@ -87,7 +88,7 @@ def prepare(
     texts = [path for line in cleaning.overlap_text.splitlines() if cleaning.overlap for path in split_paths(line, " ")]
     overlap_text = {file: stamp_of(file)[1] for file in expand(texts, "clean.overlap_text")}
     parts = parts_of(files, PART_BYTES, reading)
-    blocked = {file: stamp_of(file)[1] for file in expand(split_paths(cleaning.blocked, " "), "clean.blocked")}
+    blocked = {file: stamp_of(file)[1] for file in domain_lists(cleaning.blocked)}
     plan = Plan(parts, cleaning, max_rejects, *_digests(model), versions(), overlap_text, blocked)
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked(working_folder(out).with_suffix(".lock"), f"prepare --out {out}"):
@@ -103,7 +104,7 @@ def prepare_documents(records: Iterable[Document | Reject], model: bytes, out: P
     plan = Plan((Part("", "", 0, None, 0),), Cleaning(opt_outs=False), None, *_digests(model), versions(), {}, {})
     work = begin(out, plan, model)
     try:
-        write_part(records, work / "parts" / plan.parts[0].name, encoder_in(work), plan.cleaning, clean.NOTHING)
+        write_part(records, work / "parts" / plan.parts[0].name, encoder_in(work), plan.cleaning, clean.NO_TEXT)
         return finish(work, out, plan, one_by_one)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -162,7 +163,7 @@ def _encoder(work: Path) -> Encode:
 def _held_out(work: Path) -> clean.Held:
     cleaning = load_plan(work).cleaning
     if not cleaning.overlap:
-        return clean.NOTHING
+        return clean.NO_TEXT
     texts = [document.text for document in parallel_documents()]
     for file in load_plan(work).overlap_text:
         for record in read(file, reading=Reading("eng_Latn")):  # any language, since it does not matter

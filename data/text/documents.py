@@ -14,8 +14,8 @@ from typing import Any
 
 from varietas.data.text.conversation import Turns, is_conversation, preference_of, said, turns_of
 from varietas.data.text.fields import USUAL, Fields, Kind, Paths, find, paths_in
-from varietas.data.text.identify import TWO_SCRIPTS, script_label
-from varietas.data.text.languages import LANGUAGES, canonical
+from varietas.data.text.identify import guess, label_of
+from varietas.data.text.languages import LANGUAGES
 
 SAMPLE = 200  # characters that are kept of a rejected record
 LARGEST = 16 << 20  # maximum bytes of a record; cleaning needs up to 60 times as much memory, and longer records are hardly documents
@@ -57,7 +57,7 @@ class Reject:
     @property
     def unread(self) -> bool:
         """Whether the record could not be read, which counts towards --max_rejects."""
-        return not self.lang and self.reason not in FAULTLESS
+        return (not self.lang or self.reason == NO_LANG) and self.reason not in FAULTLESS
 
 
 SIGNALS = {
@@ -76,6 +76,7 @@ SIGNALS = {
 
 TOO_LONG = f"longer than {LARGEST >> 20} MiB"
 NO_PAGE = "no page"
+NO_LANG = "no lang"
 UNREADABLE = "unreadable page"
 DAMAGED_COMPRESSION, DAMAGED_WARC = "damaged compression", "damaged WARC"
 PASSED_OVER = frozenset({DAMAGED_COMPRESSION, DAMAGED_WARC})  # reasons of rejects that may stand for any number of records
@@ -177,15 +178,17 @@ def from_record(record: Any, file: str, line: int, default_lang: str = "", field
         raise NotADocument("NUL character")
     if len(text) > LARGEST:
         raise NotADocument(TOO_LONG)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise NotADocument("lone surrogate") from None
     if lang == GUESS:
-        from varietas.data.text.identify import guess
-
         guessed = guess(text)
         if not guessed.sure:
-            raise NotADocument("no lang", lang=guessed.label)
+            raise NotADocument(NO_LANG, lang=guessed.label)
         lang = guessed.label
     if not lang:
-        raise NotADocument("no lang")
+        raise NotADocument(NO_LANG)
     known = {
         "id": _text(record, fields.id or ("id",)) or f"{PurePath(file).name}:{line}",
         "url": _text(record, fields.url or ("url", "u")),
@@ -197,9 +200,8 @@ def from_record(record: Any, file: str, line: int, default_lang: str = "", field
         signals.pop("pii", None)  # its offsets are those of a single text
     strings = [lang, *known.values(), *signals.get("registers", ()), *(value for value in signals.values() if isinstance(value, str))]
     try:
-        text.encode("utf-8")
         "".join(strings).encode("utf-8")
-        code = script_label(text, TWO_SCRIPTS.get(lang.lower().partition("-")[0], (canonical(lang),)))
+        code = label_of(lang, text)
     except UnicodeEncodeError:
         raise NotADocument("lone surrogate") from None
     except ValueError:

@@ -21,17 +21,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from varietas.data.text.languages import LANGUAGES, find
+from varietas.data.text.languages import LANGUAGES, canonical, find
 
 GLANCE, LOOK = 600, 2000  # characters that lid.176 reads, and those that py3langid reads
 PIECE = 200  # characters of a piece
 CONFIRMED = 0.9  # probability with which lid.176 confirms a label
-SAMPLE = 400  # characters whose script is examined
+SAMPLE = 800  # characters whose script is examined
 SURE, AHEAD = 0.5, 5.0  # another language is believed with at least this probability, and this many times that of the label
 SURE_OF_RELATED = 0.9  # the same of a language that is related to the label's
-NOTHING, ENOUGH = 0.01, 400  # a label of less probability is wrong, if the text has at least so many characters
+LEAST = 0.01  # a label of less probability is wrong, if the text is not short
+SHORT = 400  # characters below which both identifiers have to name the same other language
 GUESSED = 0.5  # probability from which a text without a label gets one
-TOLD_BY_LID = {"deu": "gsw", "spa": "ast", "ext": "ast"}  # for which py3langid takes languages that only lid.176 knows
+TOLD_BY_LID = {"deu": "gsw", "spa": "ast", "ext": "ast"}  # py3langid takes Swiss German and Asturian for these; lid.176 knows them
 SAME = frozenset({"bos", "hrv", "cnr", "srp", "hbs"})  # in Latin letters
 NORWEGIAN = frozenset({"nob", "nno"})
 RELATED = (
@@ -48,6 +49,7 @@ RELATED = (
     frozenset({"fra", "oci", "wln"}),
 )
 TWO_SCRIPTS = {code: ("srp_Cyrl", "srp_Latn") for code in ("sr", "srp", "sh")}  # codes that do not say the script
+_REGION = re.compile(r"_[a-z]{2}$")
 SCRIPTS = {
     "Latn": "LATIN",
     "Cyrl": "CYRILLIC",
@@ -66,7 +68,7 @@ class Verdict:
     Attributes:
         outcome: "same" if the text is in the language of its label, "other" if it is surely in another language or in none, "unsure" if the
             label remains the source's unconfirmed claim.
-        found: ISO 639-3 code of the language that was found, or a script; "" if nothing was.
+        found: Code of the language that was found, ISO 639-3 for those of our table, or a script; "" if nothing was.
     """
 
     outcome: Literal["same", "other", "unsure"]
@@ -84,6 +86,8 @@ class Guess:
 def check(text: str, label: str) -> Verdict:
     """Compares a text with its label ("ces_Latn").
 
+    First lid.176 is asked, which confirms most labels. Then the script is compared. Then py3langid is asked.
+
     Raises:
         ModuleNotFoundError: If an identifier is not installed.
     """
@@ -96,7 +100,8 @@ def check(text: str, label: str) -> Verdict:
     likely = _likely(text)
     found = next(iter(likely), "")
     if found in _inseparable(language):
-        return Verdict("same" if found == language and language not in SAME else "unsure", found)
+        sure = found == language and likely[found] >= SURE and language not in SAME | NORWEGIAN
+        return Verdict("same" if sure else "unsure", found)
     return Verdict("other" if _is_other(likely, glanced, language, len(text)) else "unsure", found)
 
 
@@ -110,12 +115,15 @@ def _is_other(likely: dict[str, float], glanced: str, language: str, size: int) 
         size: Characters of the text.
     """
     found, p = next(iter(likely.items()), ("", 0.0))
-    if language not in _known():  # that it is English can be seen nevertheless
-        return found == "eng" and p >= SURE
+    if language not in _known():  # that it is English can be seen nevertheless, of languages that are not close to English
+        return found == "eng" and p >= SURE and any(label.startswith(language) for label in LANGUAGES)
     own = sum(likely.get(code, 0.0) for code in _inseparable(language))
+    ahead = p >= SURE and p >= AHEAD * own
     if any(language in group and found in group for group in RELATED):
-        return found == glanced and p >= SURE_OF_RELATED and p >= AHEAD * own
-    return (p >= SURE and p >= AHEAD * own) or (size >= ENOUGH and own < NOTHING)
+        return found == glanced and p >= SURE_OF_RELATED and ahead
+    if size < SHORT:
+        return found == glanced and ahead
+    return glanced != language and (ahead or own < LEAST)
 
 
 def _inseparable(language: str) -> frozenset[str]:
@@ -130,7 +138,7 @@ def guess(text: str) -> Guess:
     """
     likely = _likely(text)
     found, p = next(iter(likely.items()), ("", 0.0))
-    if found in SAME and _script(text) == "LATIN":
+    if found in SAME and _script(text) != "CYRILLIC":
         return Guess("hbs_Latn", sum(likely.get(code, 0.0) for code in SAME) >= GUESSED)
     if found in TOLD_BY_LID and _glance(text)[0] == TOLD_BY_LID[found]:
         found = TOLD_BY_LID[found]
@@ -197,6 +205,17 @@ def _known() -> frozenset[str]:
     return frozenset(map(_code, _langid().labels)) | SAME
 
 
+def label_of(code: str, text: str) -> str:
+    """Returns the label that a code means, in the script of the text if the code does not say it: "sr", "sr-RS", "sh".
+
+    Raises:
+        ValueError: If `code` has characters other than ASCII letters, digits, _ and -.
+    """
+    label = canonical(code)
+    labels = TWO_SCRIPTS.get(_REGION.sub("", code.lower().replace("-", "_")))
+    return script_label(text, sorted(labels, key=lambda other: other != label)) if labels else label
+
+
 def script_label(text: str, labels: Sequence[str]) -> str:
     """Returns the first of the labels whose script is that of most letters of a text, or else the first."""
     if len(labels) == 1:
@@ -206,9 +225,8 @@ def script_label(text: str, labels: Sequence[str]) -> str:
 
 
 def _script(text: str) -> str:
-    """Returns the script of most letters in the middle of a text, as Unicode names it, or "" if no script clearly prevails."""
-    middle = text[max(0, (len(text) - SAMPLE) // 2) :][:SAMPLE]
-    letters = re.findall(r"[^\W\d_]", middle)
+    """Returns the script of most letters of a text, as Unicode names it, or "" if no script clearly prevails."""
+    letters = re.findall(r"[^\W\d_]", _spread(text, SAMPLE))
     counts = Counter(unicodedata.name(letter, "").split(" ")[0] for letter in letters)
     script, n = counts.most_common(1)[0] if counts else ("", 0)
     return script if n >= 10 and n > 0.7 * len(letters) else ""

@@ -2,7 +2,7 @@
 
 A language is identified everywhere by its HPLT label: ISO 639-3 code and script ("ces_Latn"). Each label is also found under its
 ISO 639-1 code ("cs"), under its ISO 639-3 code alone ("ces"), under `aliases`, and under any of these with the script ("cs_Latn"). If a
-language has two scripts, codes without a script mean the one that comes first in the table.
+language has two scripts, codes without a script mean the one that comes first in the table; for records, that of their text.
 """
 
 import difflib
@@ -156,6 +156,8 @@ def canonical(code: str) -> str:
         return language.code
     if label := _FURTHER.get(code.lower()):
         return label
+    if code in FURTHER_NAMES:
+        return code
     near = _nearest(code.lower().replace("-", "_"))
     warnings.warn(
         f"unknown language code {code!r} is kept as it is; the nearest known one is {near.code!r} ({near.name})",

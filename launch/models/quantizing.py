@@ -124,14 +124,15 @@ def quantization_damage(
     from varietas.train.program import mesh_of
 
     exp, languages = resolve.experiment_of(resolved), languages_of(run)
+    if in_files:
+        from varietas.model.formats.gguf import architecture_of
+
+        architecture_of(exp.model)  # raises what llama.cpp does not know
     network, _ = load(run, exp.model, mesh_of(exp), step)
     text = evaluation_text(None if documents is None else list(documents), languages)
     base = baselines(exp, None, run, network.mesh, text, Decoder)
     if in_files:
         from varietas.model.formats.dequantized import as_in_file, bytes_in_file
-        from varietas.model.formats.gguf import architecture_of
-
-        architecture_of(exp.model)  # raises what llama.cpp does not know
     found = [Form("f32", _bytes(network.params), score(network, base, exp))]
     known = {} if calibration is None else _importances(network, run, calibration)
     for form in forms:

@@ -235,7 +235,7 @@ def losses_table(manifest: Mapping[str, Any]) -> Table:
     """Tables the languages that lost a larger part of their records than the median language, the largest first, with the main reason."""
     from varietas.data.text.languages import name
 
-    table = Table("lost more than others", "", "records", "of its own", "mostly", box=None, pad_edge=False)
+    table = Table("lost more than others", "", "lost", "of its records", "mostly", box=None, pad_edge=False)
     align_right(table, 2, 3)
     lost = {code: sum(reasons.values()) for code, reasons in manifest["rejected_by_language"].items() if code}
     kept = {code: row["documents"] for code, row in manifest["languages"].items()}

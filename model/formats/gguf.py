@@ -202,6 +202,8 @@ def _of_experts(cfg: ModelConfig, architecture: str) -> dict[str, Field]:
     }
     if architecture == "llama":
         fields["feed_forward_length"] = cfg.d_expert
+    if cfg.router_groups > 1:
+        fields |= {"expert_group_count": cfg.router_groups, "expert_group_used_count": cfg.router_groups_per_token}
     if architecture in ("dots1", "deepseek2"):
         fields |= {
             "expert_shared_count": cfg.n_shared_experts,

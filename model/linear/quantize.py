@@ -40,9 +40,9 @@ def quantize(
 
     def one(path: tuple[Any, ...], x: jax.Array) -> jax.Array | Quantized | QuantizedTable:
         keys = tuple(str(part.key) for part in path)
-        if keys not in layers and len(keys) > 1:
-            return x
         dims = dims_of(keys)
+        if keys not in layers and dims not in ("VD", "DV"):
+            return x
         if dims == "VD":
             where = QuantizedTable(*(NamedSharding(mesh, spec(letters)) for letters in (dims, "V")))
             return jax.jit(_table, out_shardings=where)(x)
@@ -56,13 +56,13 @@ def quantize(
 
 
 def _places(mesh: Mesh, dims: str, groups: int = 0) -> Any:
-    """Returns the shardings of a Quantized with these letters: as the matrix, if its groups of inputs, of which there may be, divide."""
+    """Returns the shardings of a Quantized with these letters, as the matrix. Groups that do not divide over the devices are not split."""
     inputs, outputs = sides(dims)
     front, first, outs = dims[: inputs[0]], dims[inputs[0]], dims[outputs[0] :]
     if not groups:
         return Quantized(len(outs), *(NamedSharding(mesh, spec(letters)) for letters in (front + first + outs, front + outs)))
     if groups % math.prod(mesh.shape[axis] for axis in RULES[first][0]):
-        first = "H"  # which is not split
+        first = "H"  # a dimension that is not split
     scale, at = spec(front + first + outs), len(front) + 1
     of_scale = NamedSharding(mesh, scale)
     return Quantized(len(outs), NamedSharding(mesh, PartitionSpec(*scale[:at], None, *scale[at:])), of_scale, of_scale)

@@ -77,7 +77,7 @@ def model_card(title: str, architecture: str, cfg: ModelConfig, facts: Facts) ->
     continues = "" if facts.origin else "It continues text. It has not been taught to follow instructions."
     use = "It has learned to answer in conversations." if facts.chats else continues
     if facts.prefers:
-        use += " Which of two answers is better it has learned by direct preference optimisation."
+        use += " It has learned, by direct preference optimisation, which of two answers is better."
     if facts.rank:
         use += f" Adapters of rank {facts.rank} were trained, and merged into its matrices."
     lines = [

@@ -128,7 +128,7 @@ def default_name(inputs: Sequence[str]) -> str:
     if len(name) > LONGEST and len(names) > 1:
         name = (folders.pop() if len(folders) == 1 else "") or f"{names[0][: LONGEST // 2]}-and-{len(names) - 1}-more"
     name = name[:LONGEST].strip("-_.+") or GIVEN
-    return f"{name}-given" if name.casefold() == DECLARATION else name
+    return f"{name}-given" if name.casefold() == DECLARATION or _SMALL.search(name) else name
 
 
 def text_digest(documents: Iterable[Document]) -> str:

@@ -146,7 +146,14 @@ def test_spelling_makes_no_difference_to_duplicates_and_evaluation_text() -> Non
     assert (clean.signatures(words.split(["ΟΔΟΣ ΤΟΥ ΛΟΓΟΥ ΚΑΙ ΤΗΣ"])) == clean.signatures(words.split(["οδος του λόγου και της"]))).all()
     held = clean.held_out([SPELLINGS[0]])
     texts = [f"Napsal: {text}. A dál." for text in SPELLINGS] + ["Příliš žluťoučký kůň úpěl ďábelské ódy"]
-    assert clean.overlaps(words.split(texts), held).tolist() == [True] * 4 + [False]  # the line as a whole, or not at all
+    assert clean.overlaps(words.split(texts), held).tolist() == [True] * 3 + [False] * 2  # the line as a whole, with its numbers
+
+
+def test_numbers_alone_make_no_texts_alike() -> None:
+    tables = ["\n".join(f"{a * k} {b + k} {k}" for k in range(40)) for a, b in ((3, 7), (11, 5))]
+    assert not shares_a_band(*tables)
+    held = clean.held_out(["3 + 4 * 5 - 6 / 2 = 11", " ".join(map(str, range(20)))])
+    assert not clean.overlaps(words.split(["2024-11-28 15:24:21", tables[0]]), held).any()
 
 
 def test_short_lines_of_evaluation_text_are_found_whole_and_phrases_are_not() -> None:
