@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from varietas.model.linear.quantized import is_quantized
+
 T = TypeVar("T")
 
 AXES = ("data", "fsdp", "tensor")
@@ -279,7 +281,7 @@ def matrices(params: Mapping[str, Any]) -> dict[str, Any]:
         keys = tuple(str(part.key) for part in path)
         return _is_matrix(dims_of(keys)) and "bias" not in keys[-1]
 
-    return jax.tree_util.tree_map_with_path(one, params, is_leaf=lambda x: not isinstance(x, Mapping))
+    return jax.tree_util.tree_map_with_path(one, params, is_leaf=is_quantized)
 
 
 def sides(dims: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -278,7 +278,7 @@ def test_one_run_of_a_sweep_that_is_cancelled_leaves_the_other_alone(here: Path)
 def test_a_second_submission_is_refused_and_a_run_that_waits_says_why(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [here / name for name in ("one", "two", "three")]  # the cluster has two nodes
     for run in runs:
-        submit(run, program=STAND_IN, steps=200)
+        submit(run, program="#!/bin/bash\nsleep 600\n")
     wait(lambda: jobs(runs[2])[0].reason in ("Resources", "Priority"))
     found = status_of(runs[2], capsys)
     assert found["state"] == "waiting" and ("next, when nodes become free" in str(found["note"]) or "other jobs" in str(found["note"]))
