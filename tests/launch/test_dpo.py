@@ -80,7 +80,7 @@ def test_it_learns_what_is_preferred_in_each_language(folder: Path) -> None:
     do("report", "--run", folder / "run")
     assert "Preferences" in (folder / "run" / "report.html").read_text()
     card = (folder / "hf_run" / "README.md").read_text()
-    assert "by direct preference optimisation, which of two answers is better. Adapters of rank" in card and "(`varietas digest`)" not in card
+    assert "which of two answers is better. Adapters of rank" in card and "(`varietas digest`)" not in card
 
 
 def test_the_mean_of_its_checkpoints_is_a_model_that_chats(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
