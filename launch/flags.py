@@ -49,8 +49,10 @@ def language(code: str) -> str:
     from varietas.data.text.languages import FURTHER_NAMES, LANGUAGES, canonical
 
     with warnings.catch_warnings(action="ignore"), contextlib.suppress(ValueError):
-        if code in ("", GUESS, *TWO_SCRIPTS) or canonical(code) in LANGUAGES | FURTHER_NAMES:
-            return code if code in ("", GUESS, *TWO_SCRIPTS) else canonical(code)
+        if code in ("", GUESS, *TWO_SCRIPTS):
+            return code
+        if (label := canonical(code)) in LANGUAGES | FURTHER_NAMES:
+            return label
     raise argparse.ArgumentTypeError(f"expected the code of a language, such as ces_Latn or cs, or guess; found {code!r}")
 
 

@@ -48,21 +48,26 @@ class Bounds:
     low: float
     high: float
     what: str  # meaning of the value
-    loosest: float = np.inf  # how far the finite bound may move with the language, however much of it is outside
+    loosest_low: float = -np.inf  # how far the bounds may move with the language, however much of it is outside
+    loosest_high: float = np.inf
 
 
 # The thresholds are those of Gopher (Rae et al., 2021, table A1), with two exceptions: `letters` replaces Gopher's rules about words
 # without a letter and about symbols, and `short lines` is FineWeb's (Penedo et al., 2024).
 RULES = {
     "word length": Bounds(3, 10, "mean number of characters of a word"),
-    "letters": Bounds(0.7, np.inf, "share of letters among characters other than spaces", 0.5),
-    "short lines": Bounds(-np.inf, 0.3, "lines per word", 0.5),
-    "repeated lines": Bounds(-np.inf, 0.2, "share of characters in lines that occurred earlier in the text", 0.4),
+    "letters": Bounds(0.7, np.inf, "share of letters among characters other than spaces", loosest_low=0.5),
+    "short lines": Bounds(-np.inf, 0.3, "lines per word", loosest_high=0.5),
+    "repeated lines": Bounds(-np.inf, 0.2, "share of characters in lines that occurred earlier in the text", loosest_high=0.4),
     "top 3-gram": Bounds(
-        -np.inf, 0.18, "share of word characters in the most common three words in a row, if these occur more than once", 0.3
+        -np.inf, 0.18, "share of word characters in the most common three words in a row, if these occur more than once", loosest_high=0.3
     ),
-    "repeated 5-grams": Bounds(-np.inf, 0.15, "share of word characters in five words in a row that occurred earlier in the text", 0.3),
-    "repeated 10-grams": Bounds(-np.inf, 0.10, "share of word characters in ten words in a row that occurred earlier in the text", 0.2),
+    "repeated 5-grams": Bounds(
+        -np.inf, 0.15, "share of word characters in five words in a row that occurred earlier in the text", loosest_high=0.3
+    ),
+    "repeated 10-grams": Bounds(
+        -np.inf, 0.10, "share of word characters in ten words in a row that occurred earlier in the text", loosest_high=0.2
+    ),
 }
 
 SHINGLE = 5  # words of the n-grams of signatures, which are those of FineWeb-2: 14 bands of 8
@@ -323,14 +328,10 @@ def fences(values: np.ndarray) -> np.ndarray:
     Returns:
         float64 (2, rules). A text breaks a rule if its value is below the first row or above the second.
     """
-    loosest = np.array(
-        [(rule.loosest if rule.high == np.inf else -np.inf, rule.loosest if rule.low == -np.inf else np.inf) for rule in RULES.values()]
-    ).T
+    loosest = np.array([(rule.loosest_low, rule.loosest_high) for rule in RULES.values()]).T
     if len(values) < FEW:
         return loosest
     low, high = np.quantile(values.astype(np.float64), [0.25, 0.75], axis=0)
     published = np.array([(rule.low, rule.high) for rule in RULES.values()]).T
-    fence = low - 3 * (high - low), high + 3 * (high - low)
-    return np.stack(
-        [np.maximum(loosest[0], np.minimum(published[0], fence[0])), np.minimum(loosest[1], np.maximum(published[1], fence[1]))]
-    )
+    looser = np.minimum(published[0], low - 3 * (high - low)), np.maximum(published[1], high + 3 * (high - low))
+    return np.stack([np.maximum(loosest[0], looser[0]), np.minimum(loosest[1], looser[1])])

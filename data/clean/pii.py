@@ -75,7 +75,7 @@ _IDS = (
     _Id(r"756\d{10}", ("ch.ssn",), False, r"ahv(?:-?n\w*)?(?!\w)|avs(?!\w)|social security"),
     _Id(r"\d{10}", ("bg.egn", "bg.pnf", "cz.rc", "dk.cpr", "ua.rntrc"), False),
     _Id(r"8\d{9}", ("hu adóazonosító jel",), False, "adóazonosító"),
-    _Id(r"\d{4} ?\d{6}", ("at.vnr",), False, r"sv-?(?:nr|nummer)(?!\w)|svnr(?!\w)|vsnr(?!\w)|\w*versicherungs-?n\w*"),
+    _Id(r"\d{4} ?\d{6}", ("at.vnr",), False, r"sv-?(?:nr|nummer)(?!\w)|vsnr(?!\w)|\w*versicherungs-?n\w*"),
     _Id(r"\d{9}|\d{3}[ .]\d{3}[ .]\d{3}", ("nl.bsn", "pt.nif"), False),
     _Id(r"\d{9}", ("gr.vat",), False, r"α\.?φ\.?μ(?!\w)"),
     _Id(r"\d{3}[ -]?\d{3}[ -]?\d{3}", ("hu taj",), False, r"taj(?!\w)"),

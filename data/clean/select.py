@@ -27,7 +27,9 @@ def select(code: str, parts: Sequence[Path], cleaning: Cleaning, out: Path) -> N
 def verdicts(files: Sequence[Path], cleaning: Cleaning) -> np.ndarray:
     """Returns the verdict on each document of the files, VERDICT (documents,)."""
     n = sum(pq.read_metadata(file).num_rows for file in files)
-    verdict, copies = np.zeros(n, np.uint8), np.concatenate([_copies(file) for file in files])
+    found = np.zeros(n, VERDICT)
+    verdict, copies = found["reason"], found["copies"]
+    copies[:] = np.concatenate([_copies(file) for file in files])
     if cleaning.rules:
         step = max(1, n // JUDGED)
         sample = np.concatenate([values[::step] for values in _columns(files, list(RULES))])
@@ -44,8 +46,6 @@ def verdicts(files: Sequence[Path], cleaning: Cleaning) -> np.ndarray:
         stays = _joined(verdict, copies, stays, first[of.ravel()], "duplicate")
         if cleaning.duplicates == "near":
             _joined(verdict, copies, stays, _near(files, stays), "near duplicate")
-    found = np.zeros(n, VERDICT)
-    found["reason"], found["copies"] = verdict, copies
     return found
 
 

@@ -53,7 +53,7 @@ class Small:
 class Form:
     """A form of a model, and how well the model predicts each language in it."""
 
-    name: str  # of `model.formats.quants.FILE_TYPES` or `model.linear.quantize.FORMS`
+    name: str  # of FORMS or SMALL
     bytes: int
     languages: "dict[str, Row]"
 
@@ -91,7 +91,7 @@ def quantization_damage(
 
     Args:
         folder: The run.
-        forms: Which forms, of `model.formats.quants.FILE_TYPES` or `model.linear.quantize.FORMS`.
+        forms: Which forms, of FORMS or SMALL.
         documents: The text to evaluate on; None for the Declaration of Human Rights.
         calibration: Text by which weights are rounded to q4_k and int4 (see train/release/calibrating.py); None to round each by itself
             only.
@@ -125,14 +125,13 @@ def quantization_damage(
 
     exp, languages = resolve.experiment_of(resolved), languages_of(run)
     if in_files:
+        from varietas.model.formats.dequantized import as_in_file, bytes_in_file
         from varietas.model.formats.gguf import architecture_of
 
         architecture_of(exp.model)  # raises what llama.cpp does not know
     network, _ = load(run, exp.model, mesh_of(exp), step)
     text = evaluation_text(None if documents is None else list(documents), languages)
     base = baselines(exp, None, run, network.mesh, text, Decoder)
-    if in_files:
-        from varietas.model.formats.dequantized import as_in_file, bytes_in_file
     found = [Form("f32", _bytes(network.params), score(network, base, exp))]
     known = {} if calibration is None else _importances(network, run, calibration)
     for form in forms:

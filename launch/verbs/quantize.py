@@ -35,10 +35,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.launch.inputs import calibration_of, text_of
-    from varietas.launch.models.quantizing import FILE, quantization_damage
+    from varietas.launch.models.quantizing import CALIBRATED, FILE, quantization_damage
 
-    if args.calibrate is not None and not {"q4_k", "int4"} & set(args.to):
-        raise ValueError("--calibrate is for q4_k and int4, which --to does not name; other forms are not calibrated")
+    if args.calibrate is not None and not set(CALIBRATED) & set(args.to):
+        raise ValueError(f"--calibrate is for {' and '.join(CALIBRATED)}, which --to does not name; other forms are not calibrated")
     documents = text_of(args, console)
     calibration = calibration_of(args, console)
     with console.status("evaluating each form"):

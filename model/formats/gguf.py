@@ -225,11 +225,6 @@ def _of_latent_attention(cfg: ModelConfig) -> dict[str, Field]:
         "attention.kv_lora_rank": cfg.kv_rank,
         "rope.dimension_count": cfg.d_rope,
         "attention.q_lora_rank": cfg.q_rank,
-        **(
-            {"expert_group_count": cfg.router_groups, "expert_group_used_count": cfg.router_groups_per_token}
-            if cfg.router_groups > 1
-            else {}
-        ),
     }
     ratio = math.sqrt(cfg.rope_score_factor) / cfg.attention_factor
     if ratio != 1:  # scores are multiplied by the square of attn_factor * (1 + multiplier * ln(factor)), what is rotated by attn_factor

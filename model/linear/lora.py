@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from varietas.model.config import ModelConfig
-from varietas.model.linear.quantized import Quantized
+from varietas.model.linear.quantized import InPlaceOfArray, Quantized
 from varietas.model.sharding import STACKS, dims_of, sides
 
 ADAPTERS = "adapters"
@@ -24,18 +24,13 @@ Keys = tuple[str, ...]
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(InPlaceOfArray):
     """A matrix with its adapter. Arrays may have the layers R in front."""
 
     dims: str = field(metadata={"static": True})  # letters of the matrix
     matrix: Any
     down: Any
     up: Any  # the scale included
-
-    def __getitem__(self, index: Any) -> "LowRank":
-        """Returns itself for `...`, by which layers read their parameters."""
-        assert index is ...
-        return self
 
 
 def halves(dims: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 
 from varietas.model.linear.lora import LowRank, halves
-from varietas.model.linear.quantized import Quantized
+from varietas.model.linear.quantized import InPlaceOfArray, Quantized
 from varietas.model.sharding import gathered
 
 PRODUCT = "product"  # the name by which rematerialisation finds these products
@@ -26,16 +26,11 @@ BLOCK = 128  # inputs of a quantized matrix that are multiplied at once on a CPU
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Observed:
+class Observed(InPlaceOfArray):
     """A matrix whose inputs are observed: the gradient with respect to `squares` is the sum of their squares over all tokens."""
 
     matrix: Any
     squares: Any  # of the shape of an input
-
-    def __getitem__(self, index: Any) -> "Observed":
-        """Returns itself for `...`, by which layers read their parameters."""
-        assert index is ...
-        return self
 
 
 @jax.custom_vjp
@@ -114,10 +109,9 @@ def _in_blocks(x: jax.Array, w: Quantized) -> jax.Array:
         if w.low is None:
             return total + _last_with_first(inputs, part(w.numbers, i, BLOCK).astype(x.dtype))
         n, half = BLOCK * len(w.numbers) // x.shape[-1], w.numbers.shape[1]
-        numbers, scale, low = (part(y, i, n) for y in (w.numbers, w.scale[:, None], w.low[:, None]))
+        of_block = Quantized(w.n_outputs, *(part(y, i, n) for y in (w.numbers, w.scale, w.low)))
         inputs = inputs.reshape(*x.shape[:-1], n, 2, half)
-        for k, y in enumerate((numbers & 15, numbers >> 4)):
-            weights = (y.astype(jnp.float32) * scale.astype(jnp.float32) - low.astype(jnp.float32)).astype(x.dtype)
+        for k, weights in enumerate(of_block.halves(x.dtype)):
             total += _last_with_first(inputs[..., k, :].reshape(*x.shape[:-1], -1), weights.reshape(-1, *w.scale.shape[1:]))
         return total
 

@@ -20,7 +20,6 @@ from varietas.model.linear.lora import Keys, linear_layers
 from varietas.model.linear.quantized import Quantized, QuantizedTable
 from varietas.model.sharding import RULES, dims_of, sides, spec
 
-FORMS = ("int8", "int4")
 GROUP = 32  # inputs that share a scale with int4
 
 
@@ -31,7 +30,7 @@ def quantize(
 
     Args:
         params: The parameters, without adapters.
-        form: One of FORMS.
+        form: int8 or int4.
         mesh: Where they are.
         importances: The mean square of each input, (layers, *inputs), by which the errors of weights count with int4 (see
             train/release/calibrating.py); those that are missing count the same.

@@ -1,16 +1,25 @@
 """Matrices whose weights are whole numbers of 8 or 4 bits. Activations stay as they are. `quantize` makes them."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 
+class InPlaceOfArray:
+    """What may stand in place of a parameter's array."""
+
+    def __getitem__(self, index: Any) -> Self:
+        """Returns itself for `...`, by which layers read their parameters."""
+        assert index is ...
+        return self
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Quantized:
+class Quantized(InPlaceOfArray):
     """A matrix as whole numbers, its inputs as one dimension. Layers, or layers and experts, may come first.
 
     With 8 bits the weights are `numbers * scale`: int8 (…, inputs, *outputs) and float32 (…, *outputs). With 4 bits they are
@@ -23,34 +32,28 @@ class Quantized:
     scale: Any
     low: Any = None
 
-    def __getitem__(self, index: Any) -> "Quantized":
-        """Returns itself for `...`, by which layers read their parameters."""
-        assert index is ...
-        return self
-
     def weights(self, dtype: DTypeLike) -> jax.Array:
         """Returns the matrix (…, inputs, *outputs)."""
         at = self.numbers.ndim - self.n_outputs - 1  # the dimension of the inputs, or of those of a group
         if self.low is None:
             return self.numbers.astype(dtype) * jnp.expand_dims(self.scale, at).astype(dtype)
-        halves = jnp.stack([self.numbers & 15, self.numbers >> 4], at).astype(jnp.float32)  # (…, groups, 2, GROUP / 2, *outputs)
-        scale, low = (jnp.expand_dims(x.astype(jnp.float32), (at, at + 1)) for x in (self.scale, self.low))
         shape = self.numbers.shape
-        return (halves * scale - low).astype(dtype).reshape(*shape[: at - 1], -1, *shape[at + 1 :])
+        return jnp.stack(self.halves(dtype), at).reshape(*shape[: at - 1], -1, *shape[at + 1 :])
+
+    def halves(self, dtype: DTypeLike) -> list[jax.Array]:
+        """Returns, with 4 bits, the weights of the first and of the second half of each group, each (…, groups, GROUP / 2, *outputs)."""
+        at = self.numbers.ndim - self.n_outputs - 1
+        scale, low = (jnp.expand_dims(x.astype(jnp.float32), at) for x in (self.scale, self.low))
+        return [(numbers.astype(jnp.float32) * scale - low).astype(dtype) for numbers in (self.numbers & 15, self.numbers >> 4)]
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class QuantizedTable:
+class QuantizedTable(InPlaceOfArray):
     """An embedding as int8 (V, D), with a scale for each token, float32 (V,)."""
 
     numbers: Any
     scale: Any
-
-    def __getitem__(self, index: Any) -> "QuantizedTable":
-        """Returns itself for `...`, by which layers read their parameters."""
-        assert index is ...
-        return self
 
     @property
     def T(self) -> Quantized:
