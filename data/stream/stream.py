@@ -7,8 +7,8 @@ and the rows are shuffled.
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -21,6 +21,7 @@ from varietas.data.hashing import hash64
 from varietas.data.stream.blocks import blocks, places
 from varietas.data.stream.mixture import Mixture
 from varietas.data.stream.packing import fill, pack
+from varietas.data.stream.pieces import Piece, Pieces, joined
 from varietas.data.stream.queue import Queue
 from varietas.data.stream.shares import Stratum, course, strata_of
 from varietas.data.stream.shuffle import lead_languages, shuffle
@@ -30,34 +31,8 @@ BLOCK_ROWS = 2048
 COUNTED = 1 << 22  # tokens of a stratum in which token ids are counted, if they have to be read
 
 Rows = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """Runs of documents' tokens, ordered by the rows that hold them, with one entry per piece. All arrays are int64."""
-
-    row: np.ndarray
-    stratum: np.ndarray  # index into Stream.strata
-    document: np.ndarray  # number within its source and language
-    begin: np.ndarray  # first token of the piece within its document
-    size: np.ndarray  # tokens
-    epoch: np.ndarray
-
-    def __getitem__(self, which: slice | np.ndarray) -> "Pieces":
-        return Pieces(*(column[which] for column in vars(self).values()))
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A run of one document's tokens in one row, as auditors ask for it."""
-
-    row: int
-    source: str  # "" if there is only one
-    language: str
-    document: int  # number within its source and language
-    begin: int  # first token of the piece within its document
-    size: int  # tokens
-    epoch: int
+Without = Mapping[tuple[str, str], np.ndarray]  # source ("" if there is only one), language -> numbers of documents
+NOTHING: Without = {}
 
 
 class Stream:
@@ -71,6 +46,7 @@ class Stream:
         seed: int,
         block_rows: int = BLOCK_ROWS,
         skip_damaged: bool = False,
+        without: Without = NOTHING,
     ):
         """Plans the rows of a mixture over a corpus.
 
@@ -81,12 +57,13 @@ class Stream:
             seed: Seed of the order of documents and rows.
             block_rows: Maximum number of rows in a block.
             skip_damaged: Whether a document whose bytes are damaged becomes padding. All other tokens stay in their places.
+            without: Documents that become padding in the same way and are never read, by source and language: numbers, ascending.
 
         Raises:
             ValueError: If the mixture does not fit the corpus, or if the corpus is damaged.
         """
         self.corpus, self.mixture, self.seq_len, self.seed, self.block_rows = corpus, mixture, seq_len, seed, block_rows
-        self.skip_damaged = skip_damaged
+        self.skip_damaged, self.without = skip_damaged, without
         self.strata, sources = strata_of(corpus, mixture), sources_of(corpus)
         self._sources = [sources[stratum.source] for stratum in self.strata]
         self._selected = [_selected(source, stratum) for stratum, source in zip(self.strata, self._sources, strict=True)]
@@ -176,7 +153,7 @@ class Stream:
         return np.bincount(without_marks(np.concatenate(sample, dtype=np.uint32)), minlength=self.corpus.manifest["vocab_size"])
 
     def __reduce__(self) -> tuple[type, tuple]:
-        return Stream, (self.corpus, self.mixture, self.seq_len, self.seed, self.block_rows, self.skip_damaged)
+        return Stream, (self.corpus, self.mixture, self.seq_len, self.seed, self.block_rows, self.skip_damaged, self.without)
 
     def rows(self, start: int, stop: int) -> Rows:
         """Computes rows `start` to `stop`.
@@ -186,14 +163,14 @@ class Stream:
             pieces of a row, 0 for padding), "positions" (from 0 in each segment, 0 for padding), and "languages" (index into
             `corpus.languages`, 0 for padding; ~index for tokens that are read but not learned, as the user's turns of a conversation
             are). Of preferences, a piece has two segments: chosen ones are odd, and the rejected one follows its chosen one. Damaged
-            documents that are skipped are padding too.
+            documents that are skipped are padding too, and so are those of `without`.
 
         Raises:
             ValueError: Unless 0 <= start <= stop.
             DamagedDocument: If a document is damaged and `skip_damaged` is not set.
             OSError: If a disk fails.
         """
-        pieces, n_rows = self._pieces(start, stop), stop - start
+        pieces, n_rows = self.pieces(start, stop), stop - start
         row = pieces.row - start
         ends = np.searchsorted(row, np.arange(n_rows), side="right")  # where each row's pieces end; its padding, if any, goes there
         padding = self.seq_len - np.bincount(row, pieces.size, n_rows).astype(np.int64)
@@ -206,7 +183,7 @@ class Stream:
         begins = np.cumsum(sizes) - sizes
         positions = (np.arange(segments.size, dtype=np.int32) - np.repeat(begins.astype(np.int32), sizes)).reshape(segments.shape)
         texts = self._read(pieces)
-        lost = np.array([len(text) == 0 for text in texts], bool)  # damaged documents
+        lost = np.array([len(text) == 0 for text in texts], bool)  # damaged or removed documents
         for at in np.flatnonzero(lost).tolist():
             texts[at] = np.full(pieces.size[at], self.corpus.pad_id)
         for r in np.flatnonzero(padding)[::-1].tolist():
@@ -224,20 +201,21 @@ class Stream:
 
     def documents(self, start: int, stop: int) -> Iterator[Piece]:
         """Yields the pieces of documents that lie in rows `start` to `stop`, in the order of the rows' tokens."""
-        columns = (column.tolist() for column in vars(self._pieces(start, stop)).values())
+        columns = (column.tolist() for column in vars(self.pieces(start, stop)).values())
         for row, stratum, document, begin, size, epoch in zip(*columns, strict=True):
             yield Piece(row, self.strata[stratum].source, self.strata[stratum].code, document, begin, size, epoch)
 
     def _read(self, pieces: Pieces) -> list[np.ndarray]:
-        """Returns the tokens of each piece, none for a damaged document that is skipped.
+        """Returns the tokens of each piece, none for a damaged document that is skipped or for one that `without` names.
 
         Ids of conversations have marks, in 32 bits. Nothing is learned of a conversation whose beginning is in another row, or of a
         preference that is not whole.
         """
         texts: list[np.ndarray] = [np.empty(0, np.uint32)] * len(pieces.document)
+        gone = self._are_gone(pieces)
         for source in {id(source): source for source in self._sources}.values():
             of_source = np.array([other is source for other in self._sources])
-            members = np.flatnonzero(of_source[pieces.stratum])
+            members = np.flatnonzero(of_source[pieces.stratum] & ~gone)
             whole = source.read(self._codes[pieces.stratum[members]], pieces.document[members], self.skip_damaged)
             begins, ends = pieces.begin[members], (pieces.begin + pieces.size)[members]
             for at, text, begin, end in zip(members.tolist(), whole, begins.tolist(), ends.tolist(), strict=True):
@@ -247,22 +225,35 @@ class Stream:
                     texts[at] = widened(texts[at], learns=is_whole if source.has_preferences else begin == 0)
         return texts
 
-    def _pieces(self, start: int, stop: int) -> Pieces:
+    def _are_gone(self, pieces: Pieces) -> np.ndarray:
+        """Returns whether each piece is of a document that `without` names, bool (pieces,)."""
+        gone = np.zeros(len(pieces.document), bool)
+        for index, stratum in enumerate(self.strata if self.without else ()):
+            if (numbers := self.without.get((stratum.source, stratum.code))) is not None:
+                gone |= (pieces.stratum == index) & np.isin(pieces.document, numbers)
+        return gone
+
+    def pieces(self, start: int, stop: int) -> Pieces:
+        """Returns the pieces of documents that lie in rows `start` to `stop`, in the order of the rows' tokens.
+
+        Raises:
+            ValueError: Unless 0 <= start <= stop.
+        """
         if not 0 <= start <= stop:
             raise ValueError(f"rows {start} to {stop}: expected 0 <= start <= stop")
         found = []
         for b in range(self._blocks.number(start), self._blocks.number(stop - 1) + 1 if stop > start else 0):
             block = self._block(b)
             found.append(block[slice(*np.searchsorted(block.row, [start, stop]))])
-        return _joined(found)
+        return joined(found)
 
     def _plan(self, b: int) -> Pieces:
         """Returns the pieces of block b."""
         begins = self._taken(b)
         ends = np.maximum(begins, self._taken(b + 1))  # on a ramp to 0, rounding may let the integral decrease
         arrived = [self._pieces_of_queue(index, int(begins[index]), int(ends[index])) for index in self._queues]
-        order = np.argsort(np.concatenate([_arrival(part) for part in arrived]), kind="stable")
-        pieces = _joined(arrived)[order]
+        order = np.argsort(np.concatenate([part.arrival for part in arrived]), kind="stable")
+        pieces = joined(arrived)[order]
         # In the order of the rows, too, an epoch of a stratum must end before the next one begins. So a new stretch begins wherever an
         # epoch does.
         new_epoch = np.concatenate([np.diff(part.epoch, prepend=part.epoch[:1]) > 0 for part in arrived])[order]
@@ -336,14 +327,3 @@ def _accepted_together(selections: list[np.ndarray | None], n_documents: int) ->
     for bit, chosen in enumerate(selections):
         passed[slice(None) if chosen is None else chosen] |= 1 << bit
     return [[bits >> bit & 1 == 1 for bit in range(len(selections))] for bits in np.unique(passed).tolist()]
-
-
-def _arrival(pieces: Pieces) -> np.ndarray:
-    """Returns when each piece of a queue arrives in a block, from 0 (beginning of the block) to 1 (its end)."""
-    return (np.cumsum(pieces.size) - pieces.size) / max(1, int(pieces.size.sum()))
-
-
-def _joined(parts: Sequence[Pieces]) -> Pieces:
-    if not parts:
-        return Pieces(*np.zeros((6, 0), np.int64))
-    return Pieces(*(np.concatenate(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))

@@ -17,7 +17,8 @@ import numpy as np
 from varietas.data.corpus.shards import DamagedDocument
 from varietas.data.corpus.sources import sources_of
 from varietas.data.files import write_atomically
-from varietas.data.stream.stream import Piece, Stream
+from varietas.data.stream.pieces import Piece
+from varietas.data.stream.stream import Stream
 
 FILE = "corrupt.jsonl"
 
@@ -38,6 +39,7 @@ class CorruptLog:
         self._path, self._stream, self._batch_size, self._say = run / FILE, stream, batch_size, say
         before = read_corrupt(run)
         self._known: set[Document] = {(record["source"], record["language"], record["document"]) for record in before}
+        self._known |= {(*place, number) for place, numbers in stream.without.items() for number in numbers.tolist()}  # removed ones
         if before:  # the last line may be unfinished
             write_atomically(self._path, "".join(map(_line, before)).encode())
         self._said = False
