@@ -16,8 +16,8 @@ from varietas.data.chat.encoder import ChatEncoder, Encode
 from varietas.data.chat.marks import learned
 from varietas.data.clean.select import REASONS
 from varietas.data.corpus.index import INDEX
-from varietas.data.corpus.merkle import MerkleTree
 from varietas.data.files import new_folder, write_array
+from varietas.data.ledger.merkle import MerkleTree
 from varietas.data.text.documents import SAMPLE, Reject
 
 ROWS = 8192  # in a row group of the index

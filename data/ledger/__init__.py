@@ -1,0 +1,1 @@
+"""What others can check without trusting us: Merkle trees, signatures and logs that only grow."""
