@@ -22,7 +22,7 @@ from rich.console import Console
 
 import varietas
 from varietas.data.hints import nearest
-from varietas.launch import backend
+from varietas.launch import audit, backend
 from varietas.launch.backend import COORDINATION
 from varietas.launch.distributed.ending import BROKEN, INTERRUPTED, leave
 from varietas.launch.distributed.environment import Process, find
@@ -31,7 +31,7 @@ from varietas.launch.doctor.hardware import accelerators
 
 VERBS = (
     "tokenizer", "prepare", "mixture", "plan", "train", "submit", "status", "evaluate", "generate", "report", "import", "average", "extend",
-    "quantize", "export", "digest", "doctor",
+    "quantize", "export", "digest", "audit", "doctor",
 )  # fmt: skip
 COMPUTING = ("train", "evaluate", "generate")  # verbs that gain from huge pages
 NAME = re.compile(r"--?[A-Za-z][^ ]*")  # of a flag; anything else that begins with a dash is a value
@@ -56,14 +56,26 @@ def top_parser() -> Parser:
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"varietas {varietas.__version__}")
-    verbs = top.add_subparsers(metavar="VERB", required=True)
-    for name in VERBS:
-        verbs.add_parser(name, help=_verb(name).SUMMARY)
+    _list(top, VERBS, "")
     return top
 
 
+def audit_parser() -> Parser:
+    """Returns the parser of `varietas audit` without a verb of its own, for its help."""
+    about = f"{audit.SUMMARY[0].upper()}{audit.SUMMARY[1:]}.".replace("; `varietas audit --help` lists the verbs", "")
+    parser = Parser(prog="varietas audit", description=about, epilog="varietas audit VERB --help explains a verb.", allow_abbrev=False)
+    _list(parser, audit.VERBS, "audit ")
+    return parser
+
+
+def _list(parser: Parser, names: Sequence[str], group: str) -> None:
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for name in names:
+        verbs.add_parser(name, help=_verb(group + name).SUMMARY)
+
+
 def verb_parser(name: str) -> Parser:
-    """Returns the parser of a verb."""
+    """Returns the parser of a verb, such as `train` or `audit find`."""
     verb = _verb(name)
     description = verb.SUMMARY[0].upper() + verb.SUMMARY[1:] + "."
     parser = Parser(prog=f"varietas {name}", description=description, epilog=f"example: {verb.EXAMPLE}", allow_abbrev=False)
@@ -72,7 +84,10 @@ def verb_parser(name: str) -> Parser:
 
 
 def _verb(name: str) -> ModuleType:
-    return import_module(f"varietas.launch.verbs.{name}{'_' * keyword.iskeyword(name)}")
+    if name == "audit":
+        return audit
+    group, _, verb = name.rpartition(" ")
+    return import_module(f"varietas.launch.{group or 'verbs'}.{verb}{'_' * keyword.iskeyword(verb)}")
 
 
 def main(argv: Sequence[str] | None = None, restart: bool = False) -> int:
@@ -179,10 +194,14 @@ def _run(argv: list[str], console: Console, restart: bool) -> int:
             top_parser().parse_args([name])
         if name.startswith("-"):
             raise ValueError(f"unknown argument {name!r}; the verb comes first, as in varietas train --help")
-        if name not in VERBS:
-            near = nearest(name, VERBS, 0.5)
-            hint = f"did you mean {near}? " if near else ""
-            raise ValueError(f"there is no verb {name!r}; {hint}the verbs are {', '.join(VERBS)}")
+        _check_verb(name, VERBS, "")
+        if name == "audit":
+            if not arguments or arguments[0] in ("-h", "--help"):
+                audit_parser().print_help()
+                return 0
+            verb, *arguments = arguments
+            _check_verb(verb, audit.VERBS, "audit ")
+            name = f"audit {verb}"
         args = _parsed(verb_parser(name), arguments)
     except SystemExit:  # --help and --version have been answered
         return 0
@@ -196,6 +215,13 @@ def _run(argv: list[str], console: Console, restart: bool) -> int:
             return 2
         raise ValueError(f"{name} is done by one process, and this is one of {process.count}; start it without srun, mpirun or torchrun")
     return _verb(name).run(args, console)
+
+
+def _check_verb(name: str, verbs: Sequence[str], group: str) -> None:
+    if name not in verbs:
+        near = nearest(name, verbs, 0.5)
+        hint = f"did you mean {near}? " if near else ""
+        raise ValueError(f"there is no verb {group + name!r}; {hint}the verbs are {', '.join(verbs)}")
 
 
 def _unwanted() -> Process | None:

@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from varietas.data.corpus.corpus import Corpus
+from varietas.data.corpus.removals import removed_from
 from varietas.data.corpus.sources import Sources, open_corpus, sources_of
 from varietas.data.files import split_paths
 from varietas.data.prepare.default import default_corpus
@@ -200,7 +201,8 @@ def absolute(paths: str) -> str:
 def stream_of(config: ConfigDict, corpus: Corpus | Sources) -> Stream:
     """Returns the rows that a config asks for. Raises ValueError if its mixture does not fit the corpus."""
     skip = config.data.on_corrupt == "skip"
-    return Stream(corpus, from_config(config.data.mixture.to_dict()), config.data.seq_len, config.seed, skip_damaged=skip)
+    mixture = from_config(config.data.mixture.to_dict())
+    return Stream(corpus, mixture, config.data.seq_len, config.seed, skip_damaged=skip, without=removed_from(corpus))
 
 
 def missing_shards(corpus: Corpus | Sources, config: ConfigDict) -> list[str]:

@@ -14,9 +14,9 @@ ALLOWED = {
     "launch": {"launch", "train", "model", "data", "configs"},
 }
 ROOMS = {  # lowest first: a room imports itself, rooms before it
-    "data": ("text", "formats", "clean", "tokenizer", "chat", "ledger", "corpus", "prepare", "stream"),
+    "data": ("text", "formats", "clean", "tokenizer", "chat", "ledger", "corpus", "prepare", "stream", "audit"),
     "train": ("run_folder", "accounting", "execution", "report", "inference", "release"),
-    "launch": ("plan", "models", "slurm", "doctor", "distributed", "verbs"),
+    "launch": ("plan", "models", "slurm", "doctor", "distributed", "audit", "verbs"),
 }
 NO_JAX = ("configs", "data")
 MOST_FILES, MOST_LINES, MOST_ARGUMENTS = 13, 350, 7

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,6 +23,7 @@ from varietas.data.stream.stream import Stream
 from varietas.model.decoder import Params
 from varietas.train.accounting.attempt import Attempt
 from varietas.train.accounting.goodput import CHECKPOINT, DATA, EVALUATION, STATE, STEP
+from varietas.train.accounting.ledger import RunLedger
 from varietas.train.batches import local_rows, sharded
 from varietas.train.execution.faults import NotFinite, RollBack
 from varietas.train.execution.steps import Execution, due
@@ -82,7 +84,7 @@ def train(
             found = interrupts.wait_beside(partial(begin, program, checkpoints, stream.corpus), together=True)
         if found is None:
             return max(checkpoints.steps(), default=0), None
-        state, seen = found
+        state, seen, restored = found
         start = int(state.step)
         attempt.reach(start)
         if start:
@@ -95,6 +97,7 @@ def train(
             write_json(run / "mixture.json", mixture_record(stream, exp.tokens))
 
         with MetricsLog(run, start) if is_first() else nullcontext() as metrics, Screen(console, start, exp.steps) as screen:
+            ledger = RunLedger(run, stream, exp.batch_size, mesh, program.config, restored)
             cost = program.record["flops_per_token"]
             recorder = Recorder(metrics, screen, stream, exp.batch_size, seen, cost, peak_flops(mesh))
 
@@ -105,12 +108,13 @@ def train(
                 attempt.record()
                 recorder.write_loads(n)
                 if metrics:
-                    metrics.sync()  # a checkpoint must not be newer than the metrics on disk
-                checkpoints.save(execution.state, checkpoint_record(exp, versions, stream.corpus, n, recorder.seen))
+                    metrics.sync()  # a checkpoint must not be newer than the metrics and the ledger on disk
+                ledger.commit(n)
+                ledger.add_checkpoint(checkpoints.save(execution.state, checkpoint_record(exp, versions, stream.corpus, n, recorder.seen)))
                 if metrics:
                     write_json(run / "mixture.json", mixture_record(stream, n * exp.batch_size * exp.seq_len))
 
-            rows = batches(stream, exp.batch_size, start, stop, local_rows(mesh, exp.batch_size), exp.workers)
+            rows = ledger.noting(batches(stream, exp.batch_size, start, stop, local_rows(mesh, exp.batch_size), exp.workers))
             n = saved = start
             attempt.enter(STEP)
             do("waits for a batch", start)
@@ -175,11 +179,11 @@ def until_interrupted(batches: Iterator[Batch], interrupts: Interrupts, attempt:
         yield batch
 
 
-def begin(program: Program, checkpoints: Checkpoints, corpus: Corpus | Sources) -> tuple[State, np.ndarray]:
+def begin(program: Program, checkpoints: Checkpoints, corpus: Corpus | Sources) -> tuple[State, np.ndarray, dict[str, Any] | None]:
     """Restores the newest complete checkpoint, or makes an initial state.
 
     Returns:
-        The state, and the tokens seen of each language, int64.
+        The state, the tokens seen of each language, int64, and what the checkpoint holds beside its arrays; None if there is none.
 
     Raises:
         ValueError: If the checkpoint was trained on another corpus or tokenizer.
@@ -187,7 +191,7 @@ def begin(program: Program, checkpoints: Checkpoints, corpus: Corpus | Sources) 
     abstract = program.abstract
     restored = checkpoints.restore_latest(abstract.params, abstract.optimizer)
     if restored is None:
-        return initial_state(program, checkpoints.folder.parent), np.zeros(len(corpus.languages), np.int64)
+        return initial_state(program, checkpoints.folder.parent), np.zeros(len(corpus.languages), np.int64), None
     for name, found in data_identity(corpus).items():
         if restored.meta[name] != found:
             raise ValueError(
@@ -196,7 +200,7 @@ def begin(program: Program, checkpoints: Checkpoints, corpus: Corpus | Sources) 
             )
     seen = np.array([restored.meta["tokens_seen"][code] for code in corpus.languages], np.int64)
     step = jax.device_put(np.int32(restored.step), abstract.step.sharding)
-    return State(step, restored.params, restored.optimizer), seen
+    return State(step, restored.params, restored.optimizer), seen, restored.meta
 
 
 def roll_back(checkpoints: Checkpoints, run: Path, bad: RollBack, every: int) -> None:

@@ -18,8 +18,10 @@ from absl import flags
 
 from varietas.data.corpus.shards import ADVICE, DamagedDocument
 from varietas.data.processes import tie_to_parent
+from varietas.data.stream.row_digests import row_digests
 from varietas.data.stream.stream import Rows, Stream
 
+DIGESTS = "digests"
 TOKENS_AT_ONCE = 1 << 21  # in a group: 34 MB; two groups are read ahead
 OF_A_WORKER = 1 << 19  # the same for a worker process, whose groups lie in shared memory
 GROUPS_OF_A_WORKER = 8  # that lie there at a time, at most: 6.5 were observed
@@ -58,9 +60,10 @@ class Groups:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _rows(self, start: int, stop: int) -> Rows:
-        """Returns rows of the stream. Of a damaged document, the error says which step needs it first."""
+        """Returns rows of the stream with their digests. Of a damaged document, the error says which step needs it first."""
         try:
-            return self.stream.rows(start, stop)
+            rows = self.stream.rows(start, stop)
+            return {**rows, DIGESTS: row_digests(self.stream, start, rows)}
         except DamagedDocument as error:
             pieces = [p for p in self.stream.documents(start, stop) if (p.language, p.document) == (error.code, error.document)]
             row = next(piece.row for piece in pieces if piece.source in ("", error.file.parents[1].name))
@@ -107,7 +110,8 @@ def batches(stream: Stream, batch_size: int, start: int, stop: int, local: Parts
         workers: Number of worker processes; 0 for a thread of this process.
 
     Yields:
-        The rows of one step, as `Stream.rows` returns them: those of all parts, one after the other.
+        The rows of one step, as `Stream.rows` returns them: those of all parts, one after the other. Beside their arrays there is
+        `digests`: what a ledger commits to, as `row_digests` returns it.
 
     Raises:
         ChildProcessError: If a worker process was killed or failed to start.

@@ -62,6 +62,26 @@ class Queue:
         first = np.maximum(ends - length, begin)
         return Taken(document[here], first - (ends - length), np.minimum(ends, end) - first, epoch[here])
 
+    def places(self, documents: np.ndarray, epoch: int) -> np.ndarray:
+        """Returns the token of the queue at which each of these documents begins in an epoch, int64 (documents,)."""
+        n, part = self._n_groups, documents // self._n_groups
+        shift = self._shifts(np.array([epoch]))[0]
+        group = (documents - shift[part]) % n
+        order, bounds = self._groups(epoch)
+        rank = np.empty(n, np.int64)
+        rank[order] = np.arange(n)
+        places = np.empty(len(documents), np.int64)
+        by_group = np.argsort(group, kind="stable")
+        for mine in np.split(by_group, np.flatnonzero(np.diff(group[by_group])) + 1) if len(documents) else ():
+            number = group[mine[0]]
+            members = self._members(np.array([epoch]), number[None])[0]
+            members = members[members < len(self._lengths)]
+            lengths = self._lengths[members].astype(np.int64)
+            sorter = np.argsort(members)
+            at = sorter[np.searchsorted(members, documents[mine], sorter=sorter)]
+            places[mine] = bounds[rank[number]] + (np.cumsum(lengths) - lengths)[at]
+        return epoch * self.tokens + places
+
     def _span(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Returns the groups that hold tokens `begin` to `end`, as epochs and numbers, and where in the queue the first group begins."""
         epochs = np.arange(begin // self.tokens, -(-end // self.tokens))

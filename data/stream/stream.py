@@ -7,7 +7,7 @@ and the rows are shuffled.
 """
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property, lru_cache
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from varietas.data.chat.marks import widened, without_marks
 from varietas.data.corpus.corpus import Corpus, damaged
+from varietas.data.corpus.removals import Removed
 from varietas.data.corpus.sources import Sources, sources_of
 from varietas.data.files import cache_folder
 from varietas.data.hashing import hash64
@@ -28,11 +29,10 @@ from varietas.data.stream.shuffle import lead_languages, shuffle
 from varietas.data.stream.unmarked import unmarked
 
 BLOCK_ROWS = 2048
+NOTHING = Removed()
 COUNTED = 1 << 22  # tokens of a stratum in which token ids are counted, if they have to be read
 
 Rows = dict[str, np.ndarray]
-Without = Mapping[tuple[str, str], np.ndarray]  # source ("" if there is only one), language -> numbers of documents
-NOTHING: Without = {}
 
 
 class Stream:
@@ -46,7 +46,7 @@ class Stream:
         seed: int,
         block_rows: int = BLOCK_ROWS,
         skip_damaged: bool = False,
-        without: Without = NOTHING,
+        without: Removed = NOTHING,
     ):
         """Plans the rows of a mixture over a corpus.
 
@@ -57,7 +57,7 @@ class Stream:
             seed: Seed of the order of documents and rows.
             block_rows: Maximum number of rows in a block.
             skip_damaged: Whether a document whose bytes are damaged becomes padding. All other tokens stay in their places.
-            without: Documents that become padding in the same way and are never read, by source and language: numbers, ascending.
+            without: Documents that become padding in the same way and are never read.
 
         Raises:
             ValueError: If the mixture does not fit the corpus, or if the corpus is damaged.
@@ -66,9 +66,9 @@ class Stream:
         self.skip_damaged, self.without = skip_damaged, without
         self.strata, sources = strata_of(corpus, mixture), sources_of(corpus)
         self._sources = [sources[stratum.source] for stratum in self.strata]
-        self._selected = [_selected(source, stratum) for stratum, source in zip(self.strata, self._sources, strict=True)]
+        self.selected = [_selected(source, stratum) for stratum, source in zip(self.strata, self._sources, strict=True)]
         self.tokens = np.array([self._tokens(index) for index in range(len(self.strata))])
-        self._blocks = blocks(block_rows, mixture.phases, seq_len, len(self.strata))
+        self.blocks = blocks(block_rows, mixture.phases, seq_len, len(self.strata))
         phases = [(self._at(begin), self._at(end)) for begin, end in places(mixture.phases, seq_len)]
         self.course = replace(
             course(mixture, self.strata, self.tokens),
@@ -77,12 +77,12 @@ class Stream:
         )
         self._codes = np.array([source.languages.index(stratum.code) for stratum, source in zip(self.strata, self._sources, strict=True)])
         self._languages = np.array([corpus.languages.index(stratum.code) for stratum in self.strata])
-        self._queues = {
-            index: Queue(self._lengths(index), int(hash64(seed, zlib.crc32("/".join(filter(None, vars(stratum).values())).encode()))[0]))
+        self.queues = {
+            index: Queue(self.lengths(index), int(hash64(seed, zlib.crc32("/".join(filter(None, vars(stratum).values())).encode()))[0]))
             for index, stratum in enumerate(self.strata)
             if self.course.end[:, index].any()
         }
-        for index, queue in self._queues.items():
+        for index, queue in self.queues.items():
             if queue.tokens != self.tokens[index]:
                 raise damaged(
                     self._sources[index].path / "manifest.json",
@@ -91,13 +91,13 @@ class Stream:
         self._block = lru_cache(maxsize=4)(self._plan)
 
     def _tokens(self, index: int) -> int:
-        if self._selected[index] is None:
+        if self.selected[index] is None:
             return self._sources[index].tokens(self.strata[index].code)
-        return int(self._lengths(index).sum(dtype=np.int64))
+        return int(self.lengths(index).sum(dtype=np.int64))
 
-    def _lengths(self, index: int) -> np.ndarray:
+    def lengths(self, index: int) -> np.ndarray:
         """Returns the number of tokens of each document of a stratum."""
-        lengths, chosen = self._sources[index].lengths(self.strata[index].code), self._selected[index]
+        lengths, chosen = self._sources[index].lengths(self.strata[index].code), self.selected[index]
         return lengths if chosen is None else lengths[chosen]
 
     def taken(self, tokens: int) -> np.ndarray:
@@ -105,8 +105,8 @@ class Stream:
 
         Within a block, whose rows are shuffled, the tokens of a stratum count as evenly spread.
         """
-        b = self._blocks.number(tokens // self.seq_len)
-        first, end = (row * self.seq_len for row in self._blocks.rows(b))
+        b = self.blocks.number(tokens // self.seq_len)
+        first, end = (row * self.seq_len for row in self.blocks.rows(b))
         begun, ended = (self.course.taken(self._mixed(block)) for block in (b, b + 1))
         return begun + (ended - begun) * (tokens - first) / (end - first)
 
@@ -133,11 +133,11 @@ class Stream:
     def _kinds(self) -> np.ndarray:
         """Returns the kinds of documents, bool (kinds, strata): documents of one kind are read in the same strata."""
         alike: dict[tuple[str, str], list[int]] = {}  # strata that differ in nothing but their filters
-        for index in self._queues:
+        for index in self.queues:
             alike.setdefault((self.strata[index].source, self.strata[index].code), []).append(index)
         found = [np.zeros((0, len(self.strata)), bool)]
         for (_, code), members in alike.items():
-            kinds = _accepted_together([self._selected[index] for index in members], self._sources[members[0]].documents(code))
+            kinds = _accepted_together([self.selected[index] for index in members], self._sources[members[0]].documents(code))
             found.append(np.zeros((len(kinds), len(self.strata)), bool))
             found[-1][:, members] = kinds
         return np.concatenate(found)
@@ -147,7 +147,7 @@ class Stream:
 
         Under a filter the documents have to be read, so a stratum of more than COUNTED tokens is counted in a random sample of as many.
         """
-        if self._selected[index] is None:
+        if self.selected[index] is None:
             return self._sources[index].unigrams[self._codes[index]]
         sample = self._read(self._pieces_of_queue(index, 0, min(COUNTED, int(self.tokens[index]))))
         return np.bincount(without_marks(np.concatenate(sample, dtype=np.uint32)), minlength=self.corpus.manifest["vocab_size"])
@@ -200,8 +200,12 @@ class Stream:
         return {**rows, "tokens": rows["tokens"].view(np.int32)}
 
     def documents(self, start: int, stop: int) -> Iterator[Piece]:
-        """Yields the pieces of documents that lie in rows `start` to `stop`, in the order of the rows' tokens."""
-        columns = (column.tolist() for column in vars(self.pieces(start, stop)).values())
+        """Returns the pieces of documents that lie in rows `start` to `stop`, in the order of the rows' tokens."""
+        return self.named(self.pieces(start, stop))
+
+    def named(self, pieces: Pieces) -> Iterator[Piece]:
+        """Yields pieces one by one, with the names of their sources and languages."""
+        columns = (column.tolist() for column in vars(pieces).values())
         for row, stratum, document, begin, size, epoch in zip(*columns, strict=True):
             yield Piece(row, self.strata[stratum].source, self.strata[stratum].code, document, begin, size, epoch)
 
@@ -212,7 +216,7 @@ class Stream:
         preference that is not whole.
         """
         texts: list[np.ndarray] = [np.empty(0, np.uint32)] * len(pieces.document)
-        gone = self._are_gone(pieces)
+        gone = self.are_gone(pieces)
         for source in {id(source): source for source in self._sources}.values():
             of_source = np.array([other is source for other in self._sources])
             members = np.flatnonzero(of_source[pieces.stratum] & ~gone)
@@ -225,11 +229,11 @@ class Stream:
                     texts[at] = widened(texts[at], learns=is_whole if source.has_preferences else begin == 0)
         return texts
 
-    def _are_gone(self, pieces: Pieces) -> np.ndarray:
+    def are_gone(self, pieces: Pieces) -> np.ndarray:
         """Returns whether each piece is of a document that `without` names, bool (pieces,)."""
         gone = np.zeros(len(pieces.document), bool)
-        for index, stratum in enumerate(self.strata if self.without else ()):
-            if (numbers := self.without.get((stratum.source, stratum.code))) is not None:
+        for index, stratum in enumerate(self.strata if self.without.documents else ()):
+            if (numbers := self.without.documents.get((stratum.source, stratum.code))) is not None:
                 gone |= (pieces.stratum == index) & np.isin(pieces.document, numbers)
         return gone
 
@@ -242,16 +246,16 @@ class Stream:
         if not 0 <= start <= stop:
             raise ValueError(f"rows {start} to {stop}: expected 0 <= start <= stop")
         found = []
-        for b in range(self._blocks.number(start), self._blocks.number(stop - 1) + 1 if stop > start else 0):
+        for b in range(self.blocks.number(start), self.blocks.number(stop - 1) + 1 if stop > start else 0):
             block = self._block(b)
             found.append(block[slice(*np.searchsorted(block.row, [start, stop]))])
         return joined(found)
 
     def _plan(self, b: int) -> Pieces:
         """Returns the pieces of block b."""
-        begins = self._taken(b)
-        ends = np.maximum(begins, self._taken(b + 1))  # on a ramp to 0, rounding may let the integral decrease
-        arrived = [self._pieces_of_queue(index, int(begins[index]), int(ends[index])) for index in self._queues]
+        begins = self.taken_before(b)
+        ends = np.maximum(begins, self.taken_before(b + 1))  # on a ramp to 0, rounding may let the integral decrease
+        arrived = [self._pieces_of_queue(index, int(begins[index]), int(ends[index])) for index in self.queues]
         order = np.argsort(np.concatenate([part.arrival for part in arrived]), kind="stable")
         pieces = joined(arrived)[order]
         # In the order of the rows, too, an epoch of a stratum must end before the next one begins. So a new stretch begins wherever an
@@ -261,21 +265,21 @@ class Stream:
 
     def _pieces_of_queue(self, index: int, begin: int, end: int) -> Pieces:
         """Returns tokens `begin` to `end` of the queue of a stratum. They have no row yet."""
-        took = self._queues[index].take(begin, end)
+        took = self.queues[index].take(begin, end)
         same = np.full(len(took.size), index)
-        chosen = self._selected[index]
+        chosen = self.selected[index]
         document = took.document if chosen is None else chosen[took.document].astype(np.int64)
         return Pieces(np.zeros_like(same), same, document, took.begin, took.size, took.epoch)
 
     def _mixed(self, b: int) -> int:
         """Returns the number of tokens in all blocks before b, less one per block and stratum, since rounding may add one of each."""
-        return self._blocks.rows(b)[0] * self.seq_len - b * len(self.strata)
+        return self.blocks.rows(b)[0] * self.seq_len - b * len(self.strata)
 
     def _at(self, row: int) -> int:
         """Returns `_mixed` for the block that begins with this row."""
-        return self._mixed(self._blocks.number(row))
+        return self._mixed(self.blocks.number(row))
 
-    def _taken(self, b: int) -> np.ndarray:
+    def taken_before(self, b: int) -> np.ndarray:
         """Returns the number of tokens of each stratum in all blocks before b, int64 (strata,)."""
         return self.course.taken(self._mixed(b)).astype(np.int64)
 
@@ -285,7 +289,7 @@ class Stream:
         Each stretch begins where the previous one ended, which may be in the middle of a row. Its pieces are packed and its rows
         shuffled, unless it is shorter than a row.
         """
-        begin_row, end_row = self._blocks.rows(b)
+        begin_row, end_row = self.blocks.rows(b)
         tokens = np.concatenate([[0], np.cumsum(pieces.size)])
         of, offset, size, row = fill(pieces.size, np.full(end_row - begin_row, self.seq_len))
         long = np.flatnonzero(np.diff(tokens[bounds]) >= self.seq_len)

@@ -85,12 +85,15 @@ class Checkpoints:
         """Returns the steps that have a complete checkpoint, ascending."""
         return broadcast(lambda: sorted(self._manager.all_steps()))
 
-    def save(self, state: State, meta: Mapping[str, Any]) -> None:
+    def save(self, state: State, meta: Mapping[str, Any]) -> dict[str, Any]:
         """Starts a save, and returns as soon as the state may be donated. The files are written in the background.
 
         Args:
             state: The state to save; without the state of an optimiser, the checkpoint has none.
             meta: What to record beside the arrays; values that JSON can hold.
+
+        Returns:
+            What is recorded beside the arrays: `meta`, and the step, the shapes and the checksums of all arrays.
 
         Raises:
             OSError: If the disk has too little room.
@@ -109,6 +112,7 @@ class Checkpoints:
         saves = {name: ocp.args.StandardSave(item) for name, item in items.items()}
         self._writing = True
         self._manager.save(step, args=ocp.args.Composite(**saves, meta=ocp.args.JsonSave(meta)))
+        return dict(meta)
 
     def delete(self, steps: list[int]) -> None:
         """Deletes checkpoints. No save may be in progress."""

@@ -1,0 +1,90 @@
+"""What the rows of a stream follow from, as a ledger writes it down: with this and the corpora, anyone can compute the rows again."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from varietas.data.corpus.corpus import Corpus
+from varietas.data.corpus.removals import removed_from
+from varietas.data.corpus.sources import Sources, sources_of
+from varietas.data.ledger.log import BrokenLog
+from varietas.data.stream.mixture import Mixture, Phase
+from varietas.data.stream.stream import Stream
+
+FORMAT = 1  # of the rows: changed when the same context would give other rows
+
+
+def context_of(stream: Stream, batch_size: int) -> dict[str, Any]:
+    """Returns what the rows of a stream follow from, as JSON can hold it.
+
+    Args:
+        stream: The stream.
+        batch_size: Rows of a step.
+    """
+    corpora = {
+        name: {
+            "digest": source.digest,
+            "tokenizer": source.manifest["tokenizer_digest"],
+            "commitment": (source.manifest.get("commitment") or {}).get("root", ""),
+        }
+        for name, source in sources_of(stream.corpus).items()
+    }
+    return {
+        "format": FORMAT,
+        "corpora": corpora,
+        "seed": stream.seed,
+        "seq_len": stream.seq_len,
+        "batch_size": batch_size,
+        "block_rows": stream.block_rows,
+        "mixture": _plain(asdict(stream.mixture)),
+        **({"removed": _plain(stream.without.lists)} if stream.without.lists else {}),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value as JSON gives it back: tuples become lists."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def stream_in(context: Mapping[str, Any], corpus: Corpus | Sources) -> Stream:
+    """Returns the stream that a context describes.
+
+    Args:
+        context: What `context_of` returned.
+        corpus: The corpora of the context.
+
+    Raises:
+        ValueError: If the corpora are others, or if this version computes other rows from such a context.
+        BrokenLog: If a list of removed documents was changed.
+    """
+    if context["format"] != FORMAT:
+        raise ValueError(f"the ledger has rows of format {context['format']}, this version makes {FORMAT}; use the version that trained")
+    sources, named = sources_of(corpus), context["corpora"]
+    if len(named) == len(sources) == 1:  # a folder may have another name now
+        named = dict(zip(sources, named.values(), strict=True))
+    if set(named) != set(sources):
+        raise ValueError(f"the run has read {_names(named)}; --corpus names {_names(sources)}: give the same folders")
+    for name, source in sources.items():
+        for field, found in (("digest", source.digest), ("tokenizer", source.manifest["tokenizer_digest"])):
+            if found != named[name][field]:
+                known = named[name][field]
+                raise ValueError(
+                    f"{source.path}: its {field} is {found[:12]}…, but the run has read a corpus with {known[:12]}…; give that with --corpus"
+                )
+    lists = context.get("removed", {})
+    without = removed_from(corpus, {name: entry["size"] for name, entry in lists.items()})
+    if without.lists != lists:
+        raise BrokenLog(f"removals.jsonl of {corpus.path} is not the list that the run has read; restore it from a copy")
+    mixture, blocks = _mixture(context["mixture"]), context["block_rows"]
+    return Stream(corpus, mixture, context["seq_len"], context["seed"], blocks, skip_damaged=True, without=without)
+
+
+def _mixture(values: Mapping[str, Any]) -> Mixture:
+    phases = [Phase(**{**phase, "mixture": _mixture(phase["mixture"])}) for phase in values["phases"]]
+    return Mixture(**{**values, "phases": tuple(phases)})
+
+
+def _names(sources: Mapping[str, Any]) -> str:
+    return ", ".join(name or "one corpus" for name in sources)

@@ -1,0 +1,93 @@
+"""The ledger of a run, in its folder `ledger`: what each step consumed, and what came of it.
+
+steps.jsonl says what rows a step had (data/ledger/steps.py). checkpoints.jsonl is a log too: a line for each checkpoint, with the head of
+steps.jsonl at that step, the config, the code and the digest of the arrays. The former is the same on any mesh; the latter is not, since
+sums of floating-point numbers depend on the mesh in their last bits.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from varietas.data.ledger.log import Head, Log
+from varietas.data.ledger.steps import StepLedger
+from varietas.data.packages import source_digest, version_of
+from varietas.data.stream.context import context_of
+from varietas.data.stream.loader import DIGESTS
+from varietas.data.stream.stream import Rows, Stream
+from varietas.train.batches import local_rows
+from varietas.train.processes import exchange, is_first
+from varietas.train.run_folder.left_out import read, reason
+
+FOLDER, CHECKPOINTS = "ledger", "checkpoints.jsonl"
+
+
+class RunLedger:
+    """Writes the ledger of a run. Every process has one; process 0 writes.
+
+    Args:
+        run: The run's folder.
+        stream: The rows of the run.
+        batch_size: Rows of a step.
+        mesh: The devices, which decide what rows this process reads.
+        config: The resolved config.
+        restored: What the checkpoint that the run continues from holds beside its arrays; None if it begins.
+
+    Raises:
+        BrokenLog: If the ledger was changed.
+    """
+
+    def __init__(
+        self, run: Path, stream: Stream, batch_size: int, mesh: Mesh, config: Mapping[str, Any], restored: Mapping[str, Any] | None
+    ):
+        self._run, self._config, self._start = run, config, int(restored["step"]) if restored else 0
+        rows = [row for first, last in local_rows(mesh, batch_size) for row in range(first, last)] if jax.process_count() > 1 else None
+        self._steps = StepLedger(run / FOLDER, context_of(stream, batch_size), self._start, jax.process_index(), rows)
+        self._committed: Head | None = None
+        if is_first():
+            self._checkpoints = Log(run / FOLDER / CHECKPOINTS, lambda record: record["step"] <= self._start)
+            if restored and self._checkpoints.last.get("step") != self._start:  # the process was killed before it wrote the line
+                self._committed = self._steps.head
+                self.add_checkpoint(restored)
+
+    def noting(self, rows: Iterator[Rows]) -> Iterator[Rows]:
+        """Yields the rows of each step without their digests, which are noted."""
+        for step, batch in enumerate(rows, self._start):
+            self._steps.note(step, batch[DIGESTS])
+            yield {name: values for name, values in batch.items() if name != DIGESTS}
+
+    def commit(self, n: int) -> None:
+        """Writes the lines of all steps before n. They are on disk before a checkpoint that follows from them.
+
+        Raises:
+            OSError: If they cannot be written.
+        """
+        self._steps.share(n)
+        exchange()
+        if is_first():
+            left_out = read(self._run)
+            self._committed = self._steps.commit(n, {step: why for step in range(n) if (why := reason(left_out, step))} if left_out else {})
+
+    def add_checkpoint(self, meta: Mapping[str, Any]) -> None:
+        """Writes the line of a checkpoint: `meta` is what it holds beside its arrays."""
+        if is_first() and self._committed:
+            record = {
+                "step": meta["step"],
+                "steps": asdict(self._committed),
+                "checkpoint": checkpoint_digest(meta),
+                "code": {"version": version_of("varietas") or "source", "sha256": source_digest()},
+                "config": dict(self._config),
+            }
+            self._checkpoints.append([record])
+
+
+def checkpoint_digest(meta: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 over the shapes and checksums of a checkpoint's arrays; `meta` is what it holds beside them."""
+    what = {name: meta[name] for name in ("step", "shapes", "checksums")}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
