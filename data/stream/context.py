@@ -71,7 +71,8 @@ def stream_in(context: Mapping[str, Any], corpus: Corpus | Sources) -> Stream:
             if found != named[name][field]:
                 known = named[name][field]
                 raise ValueError(
-                    f"{source.path}: its {field} is {found[:12]}…, but the run has read a corpus with {known[:12]}…; give that with --corpus"
+                    f"{source.path}: its {field} is {found[:12]}…, but the run has read a corpus with {known[:12]}…; --corpus says where "
+                    "that is"
                 )
     lists = context.get("removed", {})
     without = removed_from(corpus, {name: entry["size"] for name, entry in lists.items()})
