@@ -27,6 +27,7 @@ from varietas.data.tokenizer.model import FILES, file_in
 from varietas.model.decoder import Build, Decoder, Params
 from varietas.train.accounting.attempt import Attempt
 from varietas.train.accounting.goodput import CHECKPOINT, COMPILE, EVALUATION
+from varietas.train.accounting.ledger import sign
 from varietas.train.execution.faults import RollBack
 from varietas.train.experiment import Experiment
 from varietas.train.inference.score import evaluator
@@ -167,4 +168,5 @@ def _finished(folder: Path, params: Params, step: int) -> Outcome:
     sha256 = digest(params)
     if is_first():
         add_to_environment(folder, parameter_digest={"step": step, "sha256": sha256})
+        sign(folder, {"step": step, "sha256": sha256})
     return Outcome(step, sha256)

@@ -2,7 +2,10 @@
 
 import hashlib
 import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +33,7 @@ INDEX = pa.schema(
         *((name, SIGNAL_TYPES[name]) for name in SIGNALS),  # null where not known
     ]
 )
+AT_ONCE = 1 << 16  # documents whose values are in memory
 _COMPARISON = re.compile(r"(\w+)(?:\.(\w+))?\s*(==|!=|>=|<=|>|<)\s*([^\s,<>=!]+)")
 _OPERATORS = {"==": pc.equal, "!=": pc.not_equal, ">=": pc.greater_equal, "<=": pc.less_equal, ">": pc.greater, "<": pc.less}
 
@@ -50,7 +54,7 @@ def selected(corpus: Corpus, code: str, where: str, cache: Path) -> np.ndarray:
     Raises:
         ValueError: If `where` is not understood or compares a signal with a value of another type, or if the index is damaged.
     """
-    index = [corpus.path / "index" / f"{code}-{number:05d}.parquet" for number in range(-(-corpus.documents(code) // SHARD_DOCUMENTS))]
+    index = [index_path(corpus, code, shard) for shard in range(corpus.n_shards(code))]
     if missing := [part for part in index if not part.exists()]:
         raise damaged(missing[0], "no such file")
     stamps = [(part.stat().st_size, part.stat().st_mtime_ns) for part in index]  # the corpus digest covers texts but not their signals
@@ -62,6 +66,73 @@ def selected(corpus: Corpus, code: str, where: str, cache: Path) -> np.ndarray:
             found.append(number * SHARD_DOCUMENTS + np.flatnonzero(_holds(_read(part, where), where)))
         write_atomically(file, np.concatenate(found).astype("<u4").tobytes())
     return np.memmap(file, "<u4", "r") if file.stat().st_size else np.zeros(0, np.uint32)
+
+
+def entries(corpus: Corpus, code: str, documents: np.ndarray, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns what the index says of some documents of a language, in the order in which they are asked for.
+
+    Only the row groups that hold one of them are read.
+
+    Args:
+        corpus: A prepared corpus.
+        code: The language.
+        documents: Numbers of documents within the language, (n,). They may be repeated.
+        columns: Which fields.
+
+    Raises:
+        ValueError: If the index is damaged.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    wanted = np.unique(documents)
+    for shard in np.unique(wanted // SHARD_DOCUMENTS).tolist():
+        file = index_path(corpus, code, shard)
+        try:
+            index = pq.ParquetFile(file)
+            sizes = [index.metadata.row_group(group).num_rows for group in range(index.num_row_groups)]
+            bounds = shard * SHARD_DOCUMENTS + np.concatenate([[0], np.cumsum(sizes)])
+            for group, (begin, end) in enumerate(pairwise(bounds.tolist())):
+                mine = wanted[slice(*np.searchsorted(wanted, [begin, end]))]
+                if len(mine):
+                    rows = index.read_row_group(group, list(columns)).take(pa.array(mine - begin)).to_pylist()
+                    found |= dict(zip(mine.tolist(), rows, strict=True))
+        except (pa.ArrowException, OSError) as error:
+            reraise_system_error(error)
+            raise damaged(file, error) from None
+    try:
+        return [found[number] for number in documents.tolist()]
+    except KeyError as missing:
+        raise damaged(index_path(corpus, code, int(missing.args[0]) // SHARD_DOCUMENTS), f"it has no document {missing}") from None
+
+
+def matching(corpus: Corpus, code: str, column: str, test: Callable[[pa.Array], pa.Array]) -> np.ndarray:
+    """Returns the documents of a language whose value of a column passes a test, ascending, int64. The index is read piece by piece.
+
+    Args:
+        corpus: A prepared corpus.
+        code: The language.
+        column: The field of the index.
+        test: Returns for each value whether it passes.
+
+    Raises:
+        ValueError: If the index is damaged.
+    """
+    found, begin = [np.zeros(0, np.int64)], 0
+    for shard in range(corpus.n_shards(code)):
+        file = index_path(corpus, code, shard)
+        try:
+            for batch in pq.ParquetFile(file).iter_batches(AT_ONCE, columns=[column]):
+                passes = pc.fill_null(test(batch.column(0)), False).to_numpy(zero_copy_only=False)
+                found.append(begin + np.flatnonzero(passes))
+                begin += len(batch)
+        except (pa.ArrowException, OSError) as error:
+            reraise_system_error(error)
+            raise damaged(file, error) from None
+    return np.concatenate(found)
+
+
+def index_path(corpus: Corpus, code: str, shard: int) -> Path:
+    """Returns the Parquet file of a shard."""
+    return corpus.path / "index" / f"{code}-{shard:05d}.parquet"
 
 
 def comparisons(where: str) -> list[tuple[str, str, str, str]]:

@@ -7,6 +7,7 @@ sums of floating-point numbers depend on the mesh in their last bits.
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,8 @@ import jax
 from jax.sharding import Mesh
 
 from varietas.data.ledger.log import Head, Log
+from varietas.data.ledger.signing import own_key
+from varietas.data.ledger.statement import CHECKPOINTS, sign_ledger
 from varietas.data.ledger.steps import StepLedger
 from varietas.data.packages import source_digest, version_of
 from varietas.data.stream.context import context_of
@@ -23,9 +26,11 @@ from varietas.data.stream.loader import DIGESTS
 from varietas.data.stream.stream import Rows, Stream
 from varietas.train.batches import local_rows
 from varietas.train.processes import exchange, is_first
+from varietas.train.run_folder.checkpoint import DamagedCheckpoint, checksums_on_disk
 from varietas.train.run_folder.left_out import read, reason
 
-FOLDER, CHECKPOINTS = "ledger", "checkpoints.jsonl"
+FOLDER = "ledger"
+log = logging.getLogger("varietas")
 
 
 class RunLedger:
@@ -91,3 +96,33 @@ def checkpoint_digest(meta: Mapping[str, Any]) -> str:
     """Returns the SHA-256 over the shapes and checksums of a checkpoint's arrays; `meta` is what it holds beside them."""
     what = {name: meta[name] for name in ("step", "shapes", "checksums")}
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def checkpoint_faults(folder: Path, step: int, digest: str) -> str:
+    """Returns what is wrong with a checkpoint; "" if its arrays are those that the ledger has.
+
+    Args:
+        folder: The folder of all checkpoints of a run.
+        step: Which checkpoint.
+        digest: What `checkpoint_digest` returned when it was saved.
+    """
+    try:
+        meta = checksums_on_disk(folder, step)
+    except DamagedCheckpoint as error:
+        return str(error)
+    return "" if checkpoint_digest(meta) == digest else f"checkpoint {step} of {folder}: it is another one than the ledger has"
+
+
+def sign(run: Path, parameters: dict[str, Any]) -> None:
+    """Signs the ledger of a run that has ended. A key that cannot be used is told, and no reason to fail.
+
+    Args:
+        run: The run's folder.
+        parameters: `step` and `sha256` of the parameters.
+    """
+    if not (run / FOLDER).exists():
+        return
+    try:
+        sign_ledger(run / FOLDER, own_key(), parameters)
+    except (ValueError, OSError) as error:
+        log.warning("the ledger is not signed (%s); sign it with `varietas audit sign --run %s`", error, run)

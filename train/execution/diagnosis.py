@@ -17,8 +17,7 @@ from varietas.model.loss import cross_entropy
 from varietas.model.sharding import AXES, batch_sharding, param_shardings, replicated
 from varietas.train.experiment import Experiment
 from varietas.train.processes import exchange
-from varietas.train.run_folder.checkpoint import checksum
-from varietas.train.run_folder.digest import by_path
+from varietas.train.run_folder.digest import by_path, checksum
 from varietas.train.step import Batch, in_parts, next_tokens
 
 TIMES = 3  # computations of the loss of each row: two that agree tell which of three is wrong

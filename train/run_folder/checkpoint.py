@@ -7,7 +7,6 @@ Several processes call everything together. Each writes and reads its own parts 
 """
 
 import errno
-import functools
 import logging
 import os
 import shutil
@@ -17,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 
@@ -28,7 +25,7 @@ from varietas.model.decoder import Build, Decoder, Params, graph_and_shapes
 from varietas.model.sharding import param_shardings
 from varietas.train.memory import is_out_of_memory
 from varietas.train.processes import broadcast, exchange, is_first
-from varietas.train.run_folder.digest import by_path, digest
+from varietas.train.run_folder.digest import by_path, checksums, digest
 from varietas.train.step import State
 
 log = logging.getLogger("varietas")
@@ -148,6 +145,20 @@ class Checkpoints:
         if problems := exchange(problem):
             raise DamagedCheckpoint(min(problems.items())[1]) from cause
         return item
+
+    def checksums_on_disk(self, step: int) -> dict[str, Any]:
+        """Returns what was recorded beside the arrays, with their checksums computed again. They are loaded onto one device.
+
+        Raises:
+            DamagedCheckpoint: If the checkpoint cannot be read.
+        """
+        meta, here = self.meta(step), jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        found = {}
+        for name in meta["checksums"]:
+            known = ocp.StandardCheckpointHandler().metadata(self.folder / str(step) / name)
+            tree = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), known.tree)
+            found[name] = checksums(self._read(step, name, ocp.args.StandardRestore(tree)))
+        return {**meta, "checksums": found}
 
     def restore(self, step: int, params: Any, optimizer: Any = None) -> Restored:
         """Loads a checkpoint and verifies its checksums.
@@ -277,6 +288,15 @@ def read_meta(folder: Path, step: int) -> dict[str, Any]:
         checkpoints.close()
 
 
+def checksums_on_disk(folder: Path, step: int) -> dict[str, Any]:
+    """Returns what `Checkpoints.checksums_on_disk` returns of a checkpoint. Raises as it does."""
+    checkpoints = Checkpoints(folder)
+    try:
+        return checkpoints.checksums_on_disk(step)
+    finally:
+        checkpoints.close()
+
+
 def _differences(wanted: Any, checksums: Mapping[str, str], shapes: Mapping[str, list[int]]) -> str:
     """Says how the arrays of a checkpoint differ from those of an abstract tree; "" if they do not."""
     arrays = by_path(wanted)
@@ -307,43 +327,3 @@ def _short(error: Exception) -> str:
     """Returns the first line of an error's text."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300]
-
-
-def checksums(tree: Any) -> dict[str, str]:
-    """Returns a 64-bit checksum of each array, by the array's path.
-
-    The checksum is the same on any mesh, and any change of one element changes it. The bits of each element are mixed one to one with the
-    place of the element, and the results are summed modulo 2³², once for each of two keys. Integer sums do not depend on their order, so
-    each device sums its own part.
-    """
-    sums = {}
-    for path, array in by_path(tree).items():
-        total = np.asarray(checksum(array))  # waits, so that only one program is in flight
-        sums[path] = "".join(f"{int(part):08x}" for part in total)
-    return sums
-
-
-@jax.jit
-def checksum(x: jax.Array) -> jax.Array:
-    """Returns the two sums of an array, uint32."""
-    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[x.dtype.itemsize]
-    bits = jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32)
-    place = jnp.zeros(x.shape, jnp.uint32)
-    for axis, size in enumerate(x.shape):
-        place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, x.shape, axis)
-    # Elementwise sums of n interleaved parts of the first axis, then one sum: four times as fast as a single sum on XLA's CPU backend.
-    rows = x.shape[0] if x.ndim else 1
-    n = max(n for n in range(1, 13) if rows % n == 0)
-    bits, place = (y.reshape(rows // n, n, *x.shape[1:]) for y in (bits, place))
-    sums = []
-    for key in (0x9E3779B9, 0x85EBCA6B):
-        parts = (_mix32(bits[:, k] ^ _mix32(place[:, k] + jnp.uint32(key))) for k in range(n))
-        sums.append(jnp.sum(functools.reduce(jnp.add, parts), dtype=jnp.uint32))
-    return jnp.stack(sums)
-
-
-def _mix32(x: jax.Array) -> jax.Array:
-    """Mixes the bits of each uint32, one to one: the finaliser of MurmurHash3 (Appleby)."""
-    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
-    return x ^ (x >> 16)

@@ -20,8 +20,8 @@ from varietas.launch.config import load_config
 from varietas.model.config import ModelConfig
 from varietas.model.sharding import make_mesh
 from varietas.train.experiment import OptimConfig
-from varietas.train.run_folder.checkpoint import Checkpoints, DamagedCheckpoint, checksums, restore_params
-from varietas.train.run_folder.digest import digest
+from varietas.train.run_folder.checkpoint import Checkpoints, DamagedCheckpoint, restore_params
+from varietas.train.run_folder.digest import checksums, digest
 from varietas.train.step import State, abstract_state, init_state
 
 CONFIG = load_config("tiny", ["--config.model.vocab_size=1024"])

@@ -1,0 +1,90 @@
+"""Spans of a ledger: steps whose rows follow from the same context. One begins where the run does, and where its data changes."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from varietas.data.corpus.corpus import Corpus
+from varietas.data.corpus.sources import Sources
+from varietas.data.ledger.steps import STEPS
+from varietas.data.stream.context import stream_in
+from varietas.data.stream.stream import Stream
+
+MARK = b'"context":'
+LONGEST_LINE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Span:
+    """Some steps with the same context."""
+
+    first: int
+    stop: int  # step after the last
+    context: dict[str, Any]
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a step."""
+        return int(self.context["batch_size"])
+
+    def stream(self, corpus: Corpus | Sources) -> Stream:
+        """Returns the rows of these steps. Raises as `stream_in` does."""
+        return stream_in(self.context, corpus)
+
+
+def spans_of(folder: Path) -> list[Span]:
+    """Returns the spans of a ledger. Only the lines with a context are read, which takes a second for a million steps.
+
+    Args:
+        folder: The folder of the ledger.
+
+    Raises:
+        ValueError: If there is no ledger, it is damaged, or it has no step.
+    """
+    file = folder / STEPS
+    contexts, steps = list[tuple[int, dict[str, Any]]](), 0
+    try:
+        with file.open("rb") as lines:
+            for line in lines:
+                if MARK in line[:100]:
+                    record = json.loads(line)
+                    contexts.append((int(record["step"]), record["context"]))
+        steps = _last_step(file) + 1
+    except FileNotFoundError:
+        raise ValueError(f"{file} is missing: the run has no ledger; runs that this version trains have one") from None
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise ValueError(f"{file} is damaged; `varietas audit verify` says where") from None
+    if not contexts or steps <= contexts[0][0]:
+        raise ValueError(f"{file} has no step yet; steps are written when a checkpoint is saved")
+    stops = [*(first for first, _ in contexts[1:]), steps]
+    return [Span(first, stop, context) for (first, context), stop in zip(contexts, stops, strict=True) if stop > first]
+
+
+def span_at(spans: Sequence[Span], step: int) -> Span:
+    """Returns the span that holds a step. Raises ValueError if none does."""
+    for span in spans:
+        if span.first <= step < span.stop:
+            return span
+    raise ValueError(f"step {step} is not in the ledger; it has steps {spans[0].first} to {spans[-1].stop - 1}")
+
+
+def line_of(folder: Path, step: int) -> dict[str, Any]:
+    """Returns the line of a step. Raises ValueError if there is none."""
+    begin = b'{"step":%d,"rows":' % step
+    with (folder / STEPS).open("rb") as lines:
+        for line in lines:
+            if line.startswith(begin):
+                return dict(json.loads(line))
+    raise ValueError(f"{folder / STEPS} has no line of step {step}; `varietas audit verify` says where it is broken")
+
+
+def _last_step(file: Path) -> int:
+    """Returns the number of the last step that has a whole line; -1 if none has."""
+    with file.open("rb") as log:
+        log.seek(max(0, os.path.getsize(file) - LONGEST_LINE))
+        whole = [line for line in log.read().split(b"\n")[:-1] if line.startswith(b'{"step":')]
+    records = (json.loads(line) for line in reversed(whole))
+    return next((int(record["step"]) for record in records if "rows" in record), -1)

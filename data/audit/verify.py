@@ -1,0 +1,139 @@
+"""Checks a ledger: its logs, what was signed, and its commitments, which are computed again from the corpus. Faults say where it breaks."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from varietas.data.audit.spans import Span
+from varietas.data.corpus.corpus import Corpus
+from varietas.data.corpus.shards import DamagedDocument
+from varietas.data.corpus.sources import Sources, sources_of
+from varietas.data.ledger.log import head_of, lines
+from varietas.data.ledger.merkle import root
+from varietas.data.ledger.statement import CHECKPOINTS, ENVELOPE, check_signed, signed_of
+from varietas.data.ledger.steps import STEPS, Step, steps_of
+from varietas.data.stream.loader import DIGESTS, batches
+from varietas.data.stream.stream import Stream
+
+Faults = Iterator[str]
+Damaged = Mapping[tuple[str, str], Sequence[int]]  # source, language -> documents that the run left out since their bytes were damaged
+
+
+def check_logs(folder: Path) -> Faults:
+    """Yields the faults of the two logs and of what was signed, without the corpus.
+
+    Args:
+        folder: The folder of the ledger.
+    """
+    heads = dict[int, str]()  # root of steps.jsonl after so many lines, for those that checkpoints name
+    try:
+        named = [line.record for line in lines(folder / CHECKPOINTS)] if (folder / CHECKPOINTS).exists() else []
+    except ValueError as error:
+        yield str(error)
+        named = []
+    wanted, last = {int(record["steps"]["size"]) for record in named}, -1
+    try:
+        for line in lines(folder / STEPS):
+            if line.number in wanted:
+                heads[line.number] = line.record["before"]
+            step, is_step = line.record["step"], "rows" in line.record
+            if is_step and last >= 0 and step != last + 1:
+                yield f"{folder / STEPS}: line {line.number + 1} has step {step}, after step {last}: steps are missing or there twice"
+            last = step if is_step else last
+    except ValueError as error:
+        yield str(error)
+        return
+    yield from _check_heads(folder, named, heads)
+    try:
+        if (folder / ENVELOPE).exists():
+            check_signed(folder, signed_of(folder))
+    except ValueError as error:
+        yield str(error)
+
+
+def _check_heads(folder: Path, named: Sequence[dict[str, Any]], heads: Mapping[int, str]) -> Faults:
+    whole = head_of(folder / STEPS)
+    for record in named:
+        size, wrote = int(record["steps"]["size"]), record["steps"]["root"]
+        found = whole.root if size == whole.size else heads.get(size)
+        if found is None:
+            yield f"{folder / STEPS}: {whole.size:,} lines are left of {size:,} that the checkpoint of step {record['step']} followed"
+        elif found != wrote:
+            yield (
+                f"{folder / STEPS}: its first {size:,} lines are not those that the checkpoint of step {record['step']} followed: they "
+                "were written anew"
+            )
+
+
+def check_steps(
+    folder: Path,
+    spans: Sequence[Span],
+    corpus: Corpus | Sources,
+    steps: range,
+    damaged: Damaged,
+    tell: Callable[[int], None] = lambda _: None,
+) -> Faults:
+    """Computes the commitments of steps again from the corpus, and yields the faults.
+
+    Args:
+        folder: The folder of the ledger, whose logs have no fault.
+        spans: Its spans.
+        corpus: The corpus of the run.
+        steps: Which steps.
+        damaged: Documents that the run left out since their bytes were damaged then.
+        tell: Is told the number of each step that is done.
+
+    Raises:
+        ValueError: If the corpus is not the one that the run has read.
+    """
+    wrote: dict[int, Step] = {step.step: step for step in steps_of(folder) if step.step in steps}
+    for span in spans:
+        begin, end = max(span.first, steps.start), min(span.stop, steps.stop)
+        if begin >= end:
+            continue
+        stream = span.stream(corpus)
+        for step, batch in enumerate(batches(stream, span.batch_size, begin, end), begin):
+            if root_of(batch[DIGESTS]) != wrote[step].rows and not _agrees_without(stream, damaged, span, step, wrote[step].rows):
+                yield _blamed(stream, span, step)
+            tell(step)
+
+
+def root_of(digests: np.ndarray) -> str:
+    """Returns the root of the tree over the digests of the rows of a step, uint8 (rows, 32), in hexadecimal digits."""
+    return root(digest.tobytes() for digest in digests).hex()
+
+
+def _agrees_without(stream: Stream, damaged: Damaged, span: Span, step: int, wrote: str) -> bool:
+    """Whether the rows of a step are those of the ledger if documents that were damaged then are left out."""
+    if not damaged:
+        return False
+    documents = {place: np.array(numbers, np.int64) for place, numbers in damaged.items()}
+    for place, numbers in stream.without.documents.items():
+        documents[place] = np.union1d(numbers, documents.get(place, numbers))
+    then = copy(stream)
+    then.without = replace(stream.without, documents=documents)
+    (batch,) = batches(then, span.batch_size, step, step + 1)
+    return root_of(batch[DIGESTS]) == wrote
+
+
+def _blamed(stream: Stream, span: Span, step: int) -> str:
+    """Says which document of a step is not what the corpus committed to."""
+    pieces = list(stream.documents(step * span.batch_size, (step + 1) * span.batch_size))
+    faults = []
+    for source, language, number in sorted({(piece.source, piece.language, piece.document) for piece in pieces}):
+        corpus = sources_of(stream.corpus)[source]
+        faults += [f"document {number} of {' '.join(filter(None, (source, language)))}: {why}" for why in _faults(corpus, language, number)]
+    said = "; ".join(faults[:5]) or "none of its documents is another than the corpus says, so its rows were others or in another order"
+    return f"step {step}: its rows are not those that the ledger has; {said}"
+
+
+def _faults(corpus: Corpus, language: str, number: int) -> list[str]:
+    try:
+        corpus.read(np.array([corpus.languages.index(language)]), np.array([number]))
+    except DamagedDocument as error:
+        return [error.why]
+    return []

@@ -1,0 +1,56 @@
+"""`varietas audit documents`: what a step has read."""
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table
+
+from varietas.launch.audit import opened
+from varietas.launch.flags import non_negative_int
+from varietas.launch.tables import align_right, fold
+
+SUMMARY = "list the documents of a step, in their order"
+EXAMPLE = "varietas audit documents --run runs/demo --step 120 --row 3 --text"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    opened.add_flags(parser)
+    parser.add_argument("--step", type=non_negative_int, required=True, metavar="N", help="the step, from 0")
+    parser.add_argument("--row", type=non_negative_int, metavar="I", help="only this row of the step, from 0")
+    parser.add_argument("--text", action="store_true", help="show the text of each piece too")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    from varietas.data.audit.documents import documents_of, texts_of
+    from varietas.data.audit.spans import line_of, span_at
+
+    audited = opened.audited(args.run, args.corpus)
+    span = span_at(audited.spans, args.step)
+    first, size = args.step * span.batch_size, span.batch_size
+    if args.row is not None and args.row >= size:
+        raise ValueError(f"--row {args.row}: a step has {size} rows, from 0 to {size - 1}")
+    rows = (first, first + size) if args.row is None else (first + args.row, first + args.row + 1)
+    stream = span.stream(audited.corpus)
+    found = [{"row": entry["stream_row"] - first, **entry} for entry in documents_of(stream, *rows)]
+    if args.text:
+        found = [{**entry, "text": text} for entry, text in zip(found, texts_of(stream, found), strict=True)]
+    left_out = line_of(audited.ledger, args.step).get("left_out")
+    if args.json:
+        opened.print_json({"step": args.step, **({"left_out": left_out} if left_out else {}), "documents": found})
+        return 0
+    table = Table("row", "place", "tokens", "of the document", "document", "id", "source", "URL", "licence", box=None, pad_edge=False)
+    align_right(table, 0, 1, 2)
+    fold(table, 5, 7)
+    for entry in found:
+        span_of = f"{entry['begin']:,} to {entry['begin'] + entry['tokens']:,}"
+        about = (entry[name] or "" for name in ("id", "source", "url", "license"))
+        table.add_row(str(entry["row"]), str(entry["place"]), f"{entry['tokens']:,}", span_of, opened.name_of(entry), *about)
+        if args.text:
+            table.add_row(*[""] * 4, entry["text"])
+    console.print(table, soft_wrap=not console.is_terminal, markup=False)
+    documents = {(entry.get("corpus"), entry["language"], entry["document"]) for entry in found}
+    tokens = sum(entry["tokens"] for entry in found)
+    console.print(f"step {args.step}: {opened.count(tokens, 'token')} of {opened.count(len(documents), 'document')}", highlight=False)
+    if left_out:
+        console.print(f"The step did not change the model: {left_out}", markup=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,115 @@
+"""`varietas audit verify`: whether a ledger is whole, and whether the corpus gives the rows that it commits to."""
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from varietas.launch.audit import opened
+from varietas.launch.flags import path
+
+SUMMARY = "check a ledger: its chain, its signature, its steps against the corpus, its checkpoints"
+EXAMPLE = "varietas audit verify --run runs/demo --steps 100:200 --key KEY.pub"
+SHOWN = 20  # faults
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    opened.add_flags(parser)
+    parser.add_argument("--steps", type=steps, metavar="A:B", help="recompute only steps A to B - 1 (default: all)")
+    parser.add_argument("--key", type=path, metavar="KEY.pub", help="the public key of who should have signed it (default: ledger/key.pub)")
+
+
+def steps(text: str) -> tuple[int, int | None]:
+    """Parses a range of steps: A:B, A: or :B."""
+    match = re.fullmatch(r"(\d*):(\d*)", text, re.ASCII)
+    if not match or not any(match.groups()) or (match[2] and int(match[1] or 0) >= int(match[2])):
+        raise argparse.ArgumentTypeError(f"expected A:B with A < B, as in 100:200, found {text!r}")
+    return int(match[1] or 0), int(match[2]) if match[2] else None
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    from varietas.data.audit.verify import check_logs, check_steps
+    from varietas.data.ledger.signing import public_key
+    from varietas.data.ledger.statement import ENVELOPE, signed_of
+
+    ledger = opened.ledger_of(args.run)
+    faults, done = list(check_logs(ledger)), list[str]()
+    signed = None
+    if args.key or (ledger / ENVELOPE).exists():
+        signed = signed_of(ledger, public_key(args.key) if args.key else None)
+    if not faults:
+        audited = opened.audited(args.run, args.corpus)
+        first, last = audited.spans[0].first, audited.spans[-1].stop
+        begin, end = args.steps or (first, last)
+        chosen = range(max(begin, first), min(last, last if end is None else end))
+        if not chosen:
+            raise ValueError(f"--steps: the ledger has steps {first} to {last - 1}")
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            bar = progress.add_task("computing rows again", total=len(chosen))
+            faults += check_steps(ledger, audited.spans, audited.corpus, chosen, damaged_in(args.run), lambda _: progress.advance(bar))
+        done.append(f"steps {chosen.start} to {chosen.stop - 1} of {first} to {last - 1} computed again from {audited.corpus.path}")
+        checkpoints = list(check_checkpoints(args.run, ledger))
+        faults += [fault for fault, _ in checkpoints if fault]
+        done += [said for _, said in checkpoints if said]
+    whose = "the key in the ledger's folder" if signed and not args.key else str(args.key)
+    done.append(f"signed on {signed['signed']}, up to step {signed['steps'] - 1}, checked with {whose}" if signed else "not signed")
+    if args.json:
+        opened.print_json({"valid": not faults, "faults": faults, "checked": done})
+        return 1 if faults else 0
+    for line in done:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for fault in faults[:SHOWN]:
+        console.print(f"FAULT {fault}", markup=False, highlight=False, soft_wrap=True)
+    if len(faults) > SHOWN:
+        console.print(f"… and {len(faults) - SHOWN:,} more; --json has all", highlight=False)
+    console.print(f"{opened.count(len(faults), 'fault')} found" if faults else "everything that was checked agrees", highlight=False)
+    return 1 if faults else 0
+
+
+def damaged_in(run: Path) -> dict[tuple[str, str], list[int]]:
+    """Returns the documents that a run left out since their bytes were damaged, by source and language."""
+    from varietas.train.run_folder.corrupt import read_corrupt
+
+    found: dict[tuple[str, str], list[int]] = {}
+    for record in read_corrupt(run):
+        found.setdefault((record["source"], record["language"]), []).append(record["document"])
+    return found
+
+
+def check_checkpoints(run: Path, ledger: Path) -> Iterator[tuple[str, str]]:
+    """Yields what is wrong with each checkpoint that is still there ("" if nothing), and what was checked."""
+    from varietas.data.ledger.log import lines
+    from varietas.data.ledger.statement import CHECKPOINTS
+    from varietas.train.run_folder.folder import saved_steps
+
+    if not (ledger / CHECKPOINTS).exists():
+        return
+    named = {line.record["step"]: line.record for line in lines(ledger / CHECKPOINTS)}
+    yield from config_faults(run, next(reversed(named.values()), None))
+    there = saved_steps(run)
+    if not there:
+        yield "", "no checkpoint is left to check"
+        return
+    from varietas.train.accounting.ledger import checkpoint_faults
+
+    for step in there:
+        if step not in named:
+            yield f"checkpoint {step}: the ledger does not have it", ""
+        else:
+            fault = checkpoint_faults(run / "checkpoints", step, named[step]["checkpoint"])
+            yield fault, "" if fault else f"checkpoint {step}: its arrays are those that the ledger has"
+
+
+def config_faults(run: Path, last: dict | None) -> Iterator[tuple[str, str]]:
+    """Yields the fields of config.json that are not those that the last checkpoint was trained with."""
+    from varietas.train.run_folder.config import flatten, read_config
+
+    if last is None or not (run / "config.json").exists():
+        return
+    now, then = flatten(read_config(run)), flatten(last["config"])
+    for field in sorted({*now, *then}):
+        if now.get(field) != then.get(field):
+            yield f"config.json: {field} is {now.get(field)!r}, but {then.get(field)!r} at the checkpoint of step {last['step']}", ""
