@@ -8,6 +8,7 @@
     lengths/ces_Latn.u32               number of tokens of each document, memory-mapped
     index/ces_Latn-00000.parquet       digest, id, source, url, license, bytes, tokens and signals of each document
     rejects.jsonl                      records that were rejected, and why
+    commitment/                        what others can check of it (data/corpus/commitment.py); not in corpora of older versions
 
 Document k of a language is record k % SHARD_DOCUMENTS of shard k // SHARD_DOCUMENTS, so no table is needed to find it.
 """
@@ -31,6 +32,7 @@ from varietas.data.text.documents import Document
 from varietas.data.tokenizer.model import file_in, load
 
 FORMAT = 1
+COMMITMENT = "commitment"
 DTYPES = ("<u2", "<u4")  # of token ids
 SHARD_DOCUMENTS = 1 << 16
 OPEN_SHARDS = 256  # at a time: each takes a file descriptor, and a process often has no more than 1,024
@@ -58,6 +60,7 @@ class Corpus:
         self._dtype = np.dtype(self.manifest["dtype"])
         self._lengths: dict[str, np.ndarray] = {}
         self._open: dict[tuple[str, int], Shard] = {}
+        self.sealed: tuple[str, ...] = tuple(self.manifest.get("sealed", ()))  # sources that are left out, if this is the public part
         self._check_files()
 
     def __reduce__(self) -> tuple[type, tuple]:
@@ -69,6 +72,8 @@ class Corpus:
             file = self.path / "lengths" / f"{code}.u32"
             if not file.exists() or file.stat().st_size != 4 * self.documents(code):
                 raise damaged(file, f"expected {self.documents(code):,} lengths of 4 bytes, as many as manifest.json has documents")
+        if self.sealed:
+            return
         if self.unigrams.shape != (len(self.languages), self.manifest["vocab_size"]):
             raise damaged(self.path / "unigrams.npy", f"it counts {self.unigrams.shape}, not (languages, vocab_size) of manifest.json")
         try:
@@ -120,11 +125,35 @@ class Corpus:
     @cached_property
     def unigrams(self) -> np.ndarray:
         """int64 (languages, vocabulary): how often each token id occurs. Memory-mapped."""
+        if self.sealed:
+            raise self.needs_sealed_part("how often each token occurs")
         file = self.path / "unigrams.npy"
         try:
             return np.load(file, mmap_mode="r")
         except (OSError, ValueError, EOFError) as error:
             raise damaged(file, error) from None
+
+    @cached_property
+    def commitment(self) -> dict[str, Any]:
+        """The content of commitment.json.
+
+        Raises:
+            ValueError: If the corpus has none, or another than manifest.json names.
+        """
+        file = self.path / COMMITMENT / "commitment.json"
+        try:
+            content = read_json(file, "restore it from a copy")
+        except (FileNotFoundError, NotADirectoryError):
+            raise ValueError(f"{self.path} has no commitment; `varietas audit commit --corpus {self.path}` makes one") from None
+        named = self.manifest.get("commitment", {})
+        for name, here in (("root", content.get("root")), ("sorted_root", (content.get("sorted") or {}).get("root"))):
+            if here != named.get(name):
+                raise ValueError(f"{file}: it has the {name} {here}, but manifest.json names {named.get(name)}; restore both from a copy")
+        return content
+
+    def needs_sealed_part(self, what: str) -> ValueError:
+        """Returns the error for what the public part of a corpus does not hold."""
+        return ValueError(f"{self.path}: {what} needs the sealed part, and this is the public part of the corpus; ask who holds the corpus")
 
     def n_shards(self, code: str) -> int:
         """Returns the number of shards of a language."""
@@ -132,6 +161,8 @@ class Corpus:
 
     def faults(self) -> list[str]:
         """Returns the shards that are missing or do not have their size, each as a line of text. No file is read."""
+        if self.sealed:
+            return [str(self.needs_sealed_part("the text"))]
         shards = [(code, shard) for code in self.languages for shard in range(self.n_shards(code))]
         files = [shard_path(self.path, *shard) for shard in shards]
         with ThreadPoolExecutor(ASKED) as pool:
@@ -161,7 +192,7 @@ class Corpus:
         ids: list[np.ndarray] = []
         for begin, end in pairwise([*np.flatnonzero(other_shard[fresh]).tolist(), len(documents)]):
             code, shard, numbers = self.languages[languages[begin]], int(shards[begin]), documents[begin:end]
-            found = self._shard(code, shard).read(numbers % SHARD_DOCUMENTS, self.lengths(code)[numbers])
+            found = self.shard(code, shard).read(numbers % SHARD_DOCUMENTS, self.lengths(code)[numbers])
             for number, text in zip(numbers.tolist(), found, strict=True):
                 if isinstance(text, str) and not skip:
                     raise DamagedDocument(shard_path(self.path, code, shard), code, number, text)
@@ -171,7 +202,10 @@ class Corpus:
             out[at] = ids[k]
         return out
 
-    def _shard(self, code: str, shard: int) -> Shard:
+    def shard(self, code: str, shard: int) -> Shard:
+        """Returns a shard of a language, opened for reading."""
+        if self.sealed:
+            raise self.needs_sealed_part("the text")
         if (code, shard) not in self._open:
             if len(self._open) >= OPEN_SHARDS:
                 self._open.pop(next(iter(self._open))).close()  # the one that was opened first
@@ -229,7 +263,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: format {manifest.get('format')}, this version reads {FORMAT}; prepare the corpus again")
     unusable = [name for name, kind in MANIFEST.items() if not isinstance(manifest.get(name), kind)]
     for code, entry in manifest["languages"].items() if not unusable else ():
-        unusable += [f"languages.{code}.{name}" for name, kind in LANGUAGE.items() if not isinstance((entry or {}).get(name), kind)]
+        wanted = {name: kind for name, kind in LANGUAGE.items() if not (name == "root" and manifest.get("sealed"))}
+        unusable += [f"languages.{code}.{name}" for name, kind in wanted.items() if not isinstance((entry or {}).get(name), kind)]
         if not unusable and len(entry.get("shard_bytes", ())) not in (0, -(-entry["documents"] // SHARD_DOCUMENTS)):
             unusable.append(f"languages.{code}.shard_bytes")
     if unusable:
@@ -238,7 +273,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise damaged(file, f"dtype {manifest['dtype']!r} is none of {', '.join(DTYPES)}")
     if manifest.get("template_digest") and manifest["dtype"] != marked_type(manifest["vocab_size"]).str:
         raise ValueError(f"{file}: its conversations have marks of another version; prepare the corpus again")
-    if manifest["digest"] != corpus_digest(manifest["tokenizer_digest"], manifest["languages"], manifest.get("template_digest", "")):
+    if manifest.get("sealed"):
+        digest = (manifest.get("commitment") or {}).get("root")
+    else:
+        digest = corpus_digest(manifest["tokenizer_digest"], manifest["languages"], manifest.get("template_digest", ""))
+    if manifest["digest"] != digest:
         raise damaged(file, "its digest does not match its languages")
     return manifest
 

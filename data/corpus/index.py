@@ -52,8 +52,11 @@ def selected(corpus: Corpus, code: str, where: str, cache: Path) -> np.ndarray:
         Numbers of the documents within their language, uint32, ascending.
 
     Raises:
-        ValueError: If `where` is not understood or compares a signal with a value of another type, or if the index is damaged.
+        ValueError: If `where` is not understood or compares a signal with a value of another type, or if the index is damaged or without
+            the signals of sealed sources.
     """
+    if corpus.sealed:
+        raise corpus.needs_sealed_part(f"data.mixture.where={where!r}")
     index = [index_path(corpus, code, shard) for shard in range(corpus.n_shards(code))]
     if missing := [part for part in index if not part.exists()]:
         raise damaged(missing[0], "no such file")

@@ -14,8 +14,10 @@ import numpy as np
 from varietas.data.chat.encoder import encoder_in
 from varietas.data.chat.template import FILE
 from varietas.data.clean.select import REASONS
-from varietas.data.corpus.corpus import FORMAT, corpus_digest, shard_path
+from varietas.data.corpus.commitment import in_manifest
+from varietas.data.corpus.corpus import COMMITMENT, FORMAT, corpus_digest, shard_path
 from varietas.data.files import new_folder, write_array, write_json
+from varietas.data.prepare import commit
 from varietas.data.prepare.plan import Plan, read_working_file
 from varietas.data.prepare.shard import rejected, tree_of
 from varietas.data.tokenizer.model import file_in
@@ -49,6 +51,8 @@ def assemble(
         if plan.template_digest:
             shutil.copy(work / FILE, folder)
         _join(work, shards, folder)
+        (folder / COMMITMENT).mkdir()
+        manifest["commitment"] = in_manifest(commit.join(work, shards, manifest["documents"], folder / COMMITMENT))
         write_json(folder / "manifest.json", manifest)
     return manifest
 

@@ -2,7 +2,8 @@
 
     1. parts     reads, cleans and encodes each part of each input file (part.py)
     2. verdicts  decides for each language which documents stay (select.py)
-    3. shards    writes tokens and index in their final form, SHARD_DOCUMENTS documents of a language at a time (shard.py)
+    3. shards    writes tokens and index in their final form, SHARD_DOCUMENTS documents of a language at a time (shard.py), and commits to
+                 them (commit.py)
 
 A stage is a list of tasks. A task writes one file or folder of its own, whole or not at all, and what it writes depends on the input alone.
 Therefore the corpus is the same whichever worker did which task, and after an interruption only the missing tasks are done. Everything is
@@ -27,9 +28,12 @@ from varietas.data.clean import cleaning as clean
 from varietas.data.clean.blocked import domain_lists
 from varietas.data.clean.cleaning import Cleaning
 from varietas.data.clean.select import VERDICT, select
+from varietas.data.corpus import commitment
 from varietas.data.corpus.corpus import SHARD_DOCUMENTS
+from varietas.data.corpus.shards import Shard
 from varietas.data.files import discard, locked, new_file, split_paths, write_json
 from varietas.data.formats.read import expand, read
+from varietas.data.prepare import commit
 from varietas.data.prepare.assemble import assemble, rejects_by_language, write_rejects
 from varietas.data.prepare.engine import Engine
 from varietas.data.prepare.part import too_many_rejects, write_part
@@ -141,12 +145,13 @@ def begin(out: Path, plan: Plan, model: bytes | ChatModel) -> Path:
     (work / "parts").mkdir(parents=True, exist_ok=True)
     wanted = [part.name for part in plan.parts]
     if before.get("part_names") != wanted:  # verdicts and shards are of other parts, or of another order
-        for stale in ("verdicts", "shards"):
+        for stale in ("verdicts", "shards", commit.COMMITMENTS, commit.SORTED):
             shutil.rmtree(work / stale, ignore_errors=True)
     for name in {path.name for path in (work / "parts").iterdir() if path.suffix != ".partial"}.difference(wanted):
         shutil.rmtree(work / "parts" / name)
     for half in work.rglob("*.partial"):  # of workers that were killed, or of jobs that outlived the call which sent them
         discard(half)
+    commitment.make_secret(work / "secret")
     save(model, work)
     save_plan(work, plan)
     for kept in (load_plan, _encoder, _held_out):
@@ -193,9 +198,22 @@ def do_verdicts(work: Path, code: str) -> None:
 
 
 def do_shard(work: Path, name: str) -> None:
-    """Does a task of stage 3: writes a shard. Only the parts that hold its documents are opened."""
+    """Does a task of stage 3: writes a shard, and what is committed to of it."""
     code, number = name.rsplit("-", 1)
-    begin = int(number) * SHARD_DOCUMENTS
+    first, folder = int(number) * SHARD_DOCUMENTS, work / "shards" / name
+    if not folder.exists():
+        _write_shard(work, code, first, folder)
+    encode, lengths = _encoder(work), np.fromfile(folder / "lengths.u32", "<u4")
+    pieces, marked, tokens = encode.processor.get_piece_size(), bool(load_plan(work).template_digest), folder / "tokens.array_record"
+    shard = Shard(tokens, len(lengths), None, encode.dtype, pieces, marked)
+    secret = commitment.read_secret(work / "secret")
+    what = commitment.committed(secret, code, first, folder / "index.parquet", shard, lengths)
+    shard.close()
+    commitment.write_committed(first, what, code, tokens, work / commit.COMMITMENTS / name)
+
+
+def _write_shard(work: Path, code: str, begin: int, out: Path) -> None:
+    """Writes the shard that begins with a document of a language. Only the parts that hold its documents are opened."""
     content = read_working_file(work, f"kept/{code}.json")
     kept, read = (np.cumsum([0, *content[field]]) for field in ("kept", "read"))
     first = int(np.searchsorted(kept, begin, "right")) - 1
@@ -203,7 +221,7 @@ def do_shard(work: Path, name: str) -> None:
     parts = [work / "parts" / part for part in content["parts"][first:last]]
     verdict = _verdicts(work, code)[read[first] : read[last]]
     begin -= int(kept[first])
-    write_shard(code, parts, verdict, begin, begin + SHARD_DOCUMENTS, _encoder(work), work / "shards" / name)
+    write_shard(code, parts, verdict, begin, begin + SHARD_DOCUMENTS, _encoder(work), out)
 
 
 def _verdicts(work: Path, code: str) -> np.ndarray:
@@ -249,7 +267,8 @@ def finish(work: Path, out: Path, plan: Plan, engine: Engine) -> dict[str, Any]:
         why = f"no usable document ({reasons}); {rejects} gives the reason for each record" if counts else "no record"
         raise ValueError(f"no corpus was written, because the input has {why}")
     tasks = [name for names in shards.values() for name in names]
-    engine("shards", [name for name in tasks if not (work / "shards" / name).exists()], partial(do_shard, work))
+    engine("shards", [name for name in tasks if not (work / commit.COMMITMENTS / name).exists()], partial(do_shard, work))
+    commit.sort(work, shards, sum(kept.values()), engine)
     manifest = assemble(work, plan, facts, verdicts, shards, out)
     shutil.rmtree(work)
     if lost := message(RoundTrip(**{**fact["round_trip"], "lost": Counter(fact["round_trip"]["lost"])}) for fact in facts):

@@ -1,4 +1,7 @@
-"""`prepare` of files: the corpus does not depend on the workers, an interruption loses nothing, and damage is reported."""
+"""`prepare` of files: the corpus does not depend on the workers, an interruption loses nothing, and damage is reported.
+
+Corpora are compared as whole folders, so all have the same secret here (data/corpus/commitment.py).
+"""
 
 import gzip
 import json
@@ -6,7 +9,7 @@ import os
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import pytest
 import zstandard
 
 from varietas.data.clean.cleaning import Cleaning
+from varietas.data.corpus import commitment
 from varietas.data.corpus import corpus as corpus_module
 from varietas.data.files import discard, new_folder
 from varietas.data.formats.read import read
@@ -30,6 +34,13 @@ from varietas.data.tokenizer import training as tokenizer
 
 SMALL_PARTS = 100_000
 BAD = b'{"lang":"cs"}\n{broken\n'
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_secret() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commitment.secrets, "token_bytes", lambda n: bytes(range(n)))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +142,24 @@ def test_an_interrupted_call_continues_with_the_missing_tasks(
     go_on(engine=counting)
     assert done == {"parts": 0, "verdicts": 0, "shards": 1}
     assert content(tmp_path / "c") == whole
+
+
+def test_an_interrupted_call_keeps_its_secret(files: list[str], model: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if it is of a version that had none: what that version made is kept."""
+    secrets = [bytes([k] * 32) for k in range(4)]
+    monkeypatch.setattr(commitment.secrets, "token_bytes", lambda n: secrets.pop(0))
+    go_on = partial(prepare, files, model, tmp_path / "c", Cleaning())
+    with pytest.raises(Stopped):
+        go_on(engine=stopping("shards", 1))
+    (tmp_path / ".c.preparing" / "secret").unlink()
+    shutil.rmtree(tmp_path / ".c.preparing" / "commitments")
+    made = (tmp_path / ".c.preparing" / "shards" / "ces_Latn-00000" / "tokens.array_record").stat()
+    for stage, after in (("shards", 0), ("shards", 1)):
+        with pytest.raises(Stopped):
+            go_on(engine=stopping(stage, after))
+    go_on(engine=one_by_one)
+    assert (tmp_path / "c" / "commitment" / "secret").read_bytes() == bytes([1] * 32)
+    assert (tmp_path / "c" / "tokens" / "ces_Latn-00000.array_record").stat().st_mtime_ns == made.st_mtime_ns
 
 
 def test_a_call_with_other_settings_cannot_continue(files: list[str], model: bytes, tmp_path: Path) -> None:
