@@ -10,6 +10,7 @@ import numpy as np
 
 from varietas.data.audit.spans import Span
 from varietas.data.corpus.corpus import Corpus
+from varietas.data.corpus.proofs import check_document
 from varietas.data.corpus.shards import DamagedDocument
 from varietas.data.corpus.sources import Sources, sources_of
 from varietas.data.ledger.log import head_of, lines
@@ -126,14 +127,16 @@ def _blamed(stream: Stream, span: Span, step: int) -> str:
     faults = []
     for source, language, number in sorted({(piece.source, piece.language, piece.document) for piece in pieces}):
         corpus = sources_of(stream.corpus)[source]
-        faults += [f"document {number} of {' '.join(filter(None, (source, language)))}: {why}" for why in _faults(corpus, language, number)]
+        faults += [f"{source} {why}".lstrip() for why in _faults(corpus, language, number)]
     said = "; ".join(faults[:5]) or "none of its documents is another than the corpus says, so its rows were others or in another order"
     return f"step {step}: its rows are not those that the ledger has; {said}"
 
 
 def _faults(corpus: Corpus, language: str, number: int) -> list[str]:
+    if corpus.manifest.get("commitment"):
+        return check_document(corpus, language, number)
     try:
         corpus.read(np.array([corpus.languages.index(language)]), np.array([number]))
     except DamagedDocument as error:
-        return [error.why]
+        return [f"document {number} of {language}: {error.why}"]
     return []

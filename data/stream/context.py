@@ -25,7 +25,7 @@ def context_of(stream: Stream, batch_size: int) -> dict[str, Any]:
         name: {
             "digest": source.digest,
             "tokenizer": source.manifest["tokenizer_digest"],
-            "commitment": (source.manifest.get("commitment") or {}).get("root", ""),
+            "commitment": source.manifest.get("commitment", {}),  # root and sorted_root
         }
         for name, source in sources_of(stream.corpus).items()
     }
@@ -67,9 +67,13 @@ def stream_in(context: Mapping[str, Any], corpus: Corpus | Sources) -> Stream:
     if set(named) != set(sources):
         raise ValueError(f"the run has read {_names(named)}; --corpus names {_names(sources)}: give the same folders")
     for name, source in sources.items():
-        for field, found in (("digest", source.digest), ("tokenizer", source.manifest["tokenizer_digest"])):
-            if found != named[name][field]:
-                known = named[name][field]
+        of_run = named[name]
+        if source.sealed:  # it has another digest, so that nobody can guess at the texts that are left out
+            pairs = [("root", source.commitment["root"], of_run["commitment"].get("root", ""))]
+        else:
+            pairs = [("digest", source.digest, of_run["digest"])]
+        for field, found, known in (*pairs, ("tokenizer", source.manifest["tokenizer_digest"], of_run["tokenizer"])):
+            if found != known:
                 raise ValueError(
                     f"{source.path}: its {field} is {found[:12]}…, but the run has read a corpus with {known[:12]}…; --corpus says where "
                     "that is"

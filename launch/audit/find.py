@@ -19,6 +19,11 @@ SHOWN = 50  # documents in the table
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     opened.add_flags(parser)
+    add_what(parser)
+
+
+def add_what(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that say which documents are meant."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--id", type=not_empty, help="the id of a document")
     what.add_argument("--url", type=not_empty, metavar="PREFIX", help="documents whose URL begins so")
@@ -30,12 +35,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.data.audit.documents import described
-    from varietas.data.audit.find import BY, documents_with, use, uses_of
+    from varietas.data.audit.find import documents_with, use, uses_of
     from varietas.data.ledger.steps import steps_of
 
     audited = opened.audited(args.run, args.corpus)
-    by = next(name for name in BY if getattr(args, name) is not None)
-    value = args.text.read_text("utf-8") if by == "text" else getattr(args, by)
+    by, value = asked_for(args)
     sought = documents_with(audited.corpus, by, value)
     left_out = {step.step: step.left_out for step in steps_of(audited.ledger) if step.left_out}
     found = [use(span, piece, left_out) for span, piece in uses_of(audited.corpus, audited.spans, sought)]
@@ -71,6 +75,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.print(uses_table(found), soft_wrap=not console.is_terminal)
     console.print(summary(what, documents, found, audited), markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def asked_for(args: argparse.Namespace) -> tuple[str, str]:
+    """Returns which flag of `add_what` was given, and its value; that of --text is the text itself."""
+    by = next(name for name in ("id", "url", "source", "text") if getattr(args, name) is not None)
+    return by, args.text.read_text("utf-8") if by == "text" else getattr(args, by)
 
 
 def steps_in(audited: opened.Audited) -> dict[str, int]:

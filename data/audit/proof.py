@@ -1,0 +1,187 @@
+"""Proofs that a document is in the corpus of a run and was read at some step, or that a text is not there.
+
+Who checks one needs the public key of the run's signer, and neither corpus nor model. A proof leads from the document to what was signed:
+
+    document   its commitments lead to the root of the corpus, which is signed (data/corpus/proofs.py)
+    use        the piece leads to the digest of its row, the row to its step, the line of the step to the head of steps.jsonl, which is
+               signed
+    absence    the two neighbours of a text in the sorted tree lead to its root, which is signed
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from varietas.data.audit.spans import Span
+from varietas.data.corpus import proofs, sorted_tree
+from varietas.data.corpus.corpus import Corpus
+from varietas.data.ledger import merkle, signing
+from varietas.data.ledger.log import lines
+from varietas.data.ledger.statement import ENVELOPE, KIND, check_signed, signed_of
+from varietas.data.ledger.steps import STEPS
+from varietas.data.stream.pieces import Piece
+from varietas.data.stream.row_digests import CONTENT, content_digest, pieces_of_rows, row_digests
+from varietas.data.stream.stream import Stream
+
+FORMAT = "varietas proof 1"
+
+Proof = dict[str, Any]
+
+
+def envelope_of(ledger: Path) -> tuple[Proof, list[bytes]]:
+    """Returns the signed statement of a ledger as a proof begins with it, and the lines of steps.jsonl that it covers.
+
+    Raises:
+        ValueError: If the ledger is not signed, or is not what was signed.
+    """
+    signed = signed_of(ledger)
+    check_signed(ledger, signed)
+    size = signed["logs"][STEPS]["size"]
+    texts = [line.text for line in lines(ledger / STEPS) if line.number < size]
+    return {"format": FORMAT, "statement": signing.read_envelope(ledger / ENVELOPE)}, texts
+
+
+def of_document(corpus: Corpus, name: str, code: str, number: int) -> Proof:
+    """Returns the proof that a document is in a corpus, and shows what it is.
+
+    Args:
+        corpus: A corpus with a commitment and its secret.
+        name: What the run calls the corpus; "" if it has only one.
+        code: The language of the document.
+        number: Its number within the language.
+
+    Raises:
+        ValueError: If the corpus has no commitment, or only its public part is at hand.
+    """
+    shown = proofs.open_document(corpus, code, number)
+    return {"corpus": name, "inclusion": proofs.inclusion(corpus, code, number), "opening": shown}
+
+
+def of_absence(corpus: Corpus, name: str, digest: bytes) -> Proof:
+    """Returns the proof that no document of a corpus has the content with this SHA-256. Raises ValueError if one has."""
+    return {"corpus": name, "absence": sorted_tree.absence(sorted_tree.open_sorted(corpus), digest)}
+
+
+def of_use(stream: Stream, span: Span, texts: Sequence[bytes], piece: Piece) -> Proof:
+    """Returns the proof that a piece of a document was in a row of a step.
+
+    Args:
+        stream: The rows of the span.
+        span: The steps that hold the piece.
+        texts: The signed lines of steps.jsonl.
+        piece: The piece.
+
+    Raises:
+        ValueError: If the step is not signed yet, or the corpus gives other rows than the ledger has.
+    """
+    step, row = divmod(piece.row, span.batch_size)
+    begin = b'{"step":%d,"rows":' % step
+    line = next((n for n, text in enumerate(texts) if text.startswith(begin)), None)
+    if line is None:
+        raise ValueError(f"step {step} is not signed yet; `varietas audit sign` signs what the ledger has")
+    first = step * span.batch_size
+    rows = stream.rows(first, first + span.batch_size)
+    digests = [digest.tobytes() for digest in row_digests(stream, first, rows)]
+    if merkle.root(digests).hex() != json.loads(texts[line])["rows"]:
+        raise ValueError(f"the rows of step {step} are not those of the ledger; `varietas audit verify` says why")
+    pieces = pieces_of_rows(stream, stream.pieces(first, first + span.batch_size), first, rows["segments"])[row]
+    text = f"{piece.source}\t{piece.language}\t{piece.document}\t{piece.begin}\t{piece.size}".encode()
+    return {
+        "step": step,
+        "row": row,
+        "piece": text.decode(),
+        "in_row": _step(pieces, pieces.index(text)),
+        "content": content_digest(*(rows[name][row].astype("<i4") for name in CONTENT)).hex(),
+        "in_step": _step(digests, row),
+        "line": texts[line].decode(),
+        "in_log": _step(texts, line),
+    }
+
+
+def check(proof: Mapping[str, Any], key: Ed25519PublicKey) -> Iterator[str]:
+    """Checks a proof, and yields what it shows, a sentence each.
+
+    Args:
+        proof: What `prove` has written.
+        key: The public key of who should have signed.
+
+    Raises:
+        ValueError: If it does not hold. What was yielded before holds all the same.
+    """
+    if proof.get("format") != FORMAT:
+        raise ValueError(f"this is no proof of `varietas audit prove`: its format is {proof.get('format')!r}, expected {FORMAT!r}")
+    with _well_formed("statement"):
+        statement = signing.verify(proof["statement"], key, "the statement in the proof")
+        if statement["predicateType"] != KIND:
+            raise ValueError(f"it is of kind {statement['predicateType']}, expected {KIND}")
+        signed = statement["predicate"]
+        log, corpora = signed["logs"][STEPS], signed["corpora"]
+        yield f"signed on {signed['signed']} by {signing.key_id(key)}: a run of {signed['steps']:,} steps"
+    for document in proof.get("documents", ()):
+        yield _check_document(document, corpora)
+        for use in document.get("uses", ()):
+            yield _check_use(use, document, log)
+    for absent in proof.get("absent", ()):
+        with _well_formed("proof of absence"):
+            digest, name = bytes.fromhex(absent["absence"]["content_digest"]), absent["corpus"]
+            proofs.check_absence(absent["absence"], digest, corpora[name]["commitment"]["sorted_root"])
+            yield f"no document of {name or 'the corpus'} is the text with SHA-256 {digest.hex()}"
+
+
+def is_of_text(proof: Mapping[str, Any], text: bytes) -> bool:
+    """Whether a proof that `check` has accepted is of this text, or of its absence."""
+    digests = [document["opening"]["content_digest"] for document in proof.get("documents", ())]
+    digests += [absent["absence"]["content_digest"] for absent in proof.get("absent", ())]
+    return any(sha256(each).hexdigest() in digests for each in (text, text.strip()))
+
+
+def _check_document(document: Mapping[str, Any], corpora: Mapping[str, Any]) -> str:
+    with _well_formed("proof of a document"):
+        inclusion, opening, name = document["inclusion"], document["opening"], document["corpus"]
+        proofs.check_inclusion(inclusion, corpora[name]["commitment"]["root"])
+        proofs.check_opening(opening, inclusion)
+        which = f"document {inclusion['number']} of {inclusion['language']}"
+        entry = json.loads(opening["entry"]) if isinstance(opening["entry"], str) else opening["entry"]
+        about = ", ".join(f"{field} {entry[field]}" for field in ("id", "source", "url", "license") if entry.get(field))
+        return f"{which} is in {name or 'the corpus'}: {about}; SHA-256 of its text: {opening['content_digest']}"
+
+
+def _check_use(use: Mapping[str, Any], document: Mapping[str, Any], log: Mapping[str, Any]) -> str:
+    with _well_formed("proof of a use"):
+        source, language, number, begin, size = use["piece"].split("\t")
+        inclusion = document["inclusion"]
+        if (source, language, int(number)) != (document["corpus"], inclusion["language"], inclusion["number"]):
+            raise ValueError(f"it is of document {number} of {language}, not of the one that is proved")
+        pieces = _climb(use["piece"].encode(), use["in_row"])
+        rows = _climb(sha256(pieces + bytes.fromhex(use["content"])).digest(), use["in_step"])
+        line = json.loads(use["line"])
+        if (line["rows"], line["step"], use["in_step"]["index"]) != (rows.hex(), use["step"], use["row"]):
+            raise ValueError(f"the row is not row {use['row']} of step {use['step']}")
+        if use["in_log"]["size"] != log["size"] or _climb(use["line"].encode(), use["in_log"]).hex() != log["root"]:
+            raise ValueError(f"the line of step {use['step']} is not in the log that was signed")
+        left_out = f", which did not change the model ({line['left_out']})" if "left_out" in line else ""
+        last = int(begin) + int(size) - 1
+        return f"step {use['step']}, row {use['row']} had tokens {begin} to {last} of document {number} of {language}{left_out}"
+
+
+def _step(leaves: Sequence[bytes], index: int) -> dict[str, Any]:
+    return {"index": index, "size": len(leaves), "path": [sibling.hex() for sibling in merkle.path(leaves, index)]}
+
+
+def _climb(leaf: bytes, step: Mapping[str, Any]) -> bytes:
+    """Returns the root to which one step of a proof leads."""
+    return merkle.root_of(leaf, step["index"], step["size"], [bytes.fromhex(sibling) for sibling in step["path"]])
+
+
+@contextmanager
+def _well_formed(what: str) -> Iterator[None]:
+    """Raises ValueError if the block cannot read what it checks."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"the {what} cannot be read: a field is missing or of another kind ({error!r})") from None

@@ -1,0 +1,57 @@
+"""`varietas audit prove`: a proof about a document, which others check without the corpus."""
+
+import argparse
+import hashlib
+
+from rich.console import Console
+
+from varietas.data.files import write_json
+from varietas.launch.audit import opened
+from varietas.launch.audit.find import add_what, asked_for
+from varietas.launch.flags import path
+
+SUMMARY = "write a proof that a document is in the corpus and which steps have read it, or that a text is not there"
+EXAMPLE = "varietas audit prove --run runs/demo --id eld:hu:0045 --out proof.json"
+MOST = 100  # documents of a proof
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    opened.add_run(parser)
+    opened.add_corpus(parser)
+    add_what(parser)
+    parser.add_argument("--out", type=path, required=True, metavar="FILE", help="the proof, as JSON; `varietas audit check` checks it")
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    from varietas.data.audit import proof
+    from varietas.data.audit.find import documents_with, uses_of
+    from varietas.data.corpus.sources import sources_of
+
+    by, value = asked_for(args)
+    audited = opened.audited(args.run, args.corpus)
+    written, texts = proof.envelope_of(audited.ledger)
+    sought, sources = documents_with(audited.corpus, by, value), sources_of(audited.corpus)
+    n = sum(len(numbers) for numbers in sought.values())
+    if n > MOST:
+        raise ValueError(
+            f"{n:,} documents have this {by}; a proof is of {MOST} at most: `varietas audit find` lists them, prove them by --id"
+        )
+    if n == 0 and by != "text":
+        raise ValueError(f"no document has this {by}. That a text is absent can be proved with --text FILE")
+    documents = {
+        (name, code, number): {**proof.of_document(sources[name], name, code, number), "uses": []}
+        for (name, code), numbers in sought.items()
+        for number in numbers.tolist()
+    }
+    for span, piece in uses_of(audited.corpus, audited.spans, sought):
+        document = documents[piece.source, piece.language, piece.document]
+        document["uses"].append(proof.of_use(span.stream(audited.corpus), span, texts, piece))
+    if n == 0:
+        digest = hashlib.sha256(value.encode()).digest()
+        written["absent"] = [proof.of_absence(source, name, digest) for name, source in sources.items()]
+    written["documents"] = list(documents.values())
+    write_json(args.out, written)
+    uses = sum(len(document["uses"]) for document in documents.values())
+    said = f"{opened.count(n, 'document')} with {opened.count(uses, 'use')}" if n else "the absence of the text"
+    console.print(f"{args.out} ({args.out.stat().st_size:,} bytes) proves {said}", highlight=False, soft_wrap=True, markup=False)
+    return 0
