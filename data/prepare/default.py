@@ -7,7 +7,7 @@ from pathlib import Path
 
 from varietas.data.files import cache_folder
 
-VERSION = 2  # raise this when the same text would give a different corpus
+VERSION = 3  # raised when the same text gives another corpus
 
 
 def default_corpus(vocab_size: int) -> Path:

@@ -25,5 +25,5 @@ def test_processes_that_make_it_at_once_do_not_disturb_each_other(tmp_path: Path
     monkeypatch.setattr(training, "train", lambda *_: b"pieces")
     monkeypatch.setattr(prepare, "prepare_documents", made)
     assert default_corpus(1024) == others[1] != others[0]
-    assert [path.name for path in (tmp_path / "corpora").iterdir()] == ["eld-v2-1024"]
+    assert [path.name for path in (tmp_path / "corpora").iterdir()] == ["eld-v3-1024"]
     assert (others[1] / "manifest.json").read_bytes() == b"pieces"
