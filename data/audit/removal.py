@@ -1,0 +1,146 @@
+"""Removes documents from a corpus: adds them to its list of removals, which is signed, and says which runs had read them before.
+
+Nothing of the corpus itself changes: its shards and its commitment stay, and so do all rows of which no removed document is a part.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from varietas.data.audit.documents import described
+from varietas.data.audit.find import Numbers, uses_of
+from varietas.data.audit.spans import Span
+from varietas.data.corpus.corpus import Corpus
+from varietas.data.corpus.index import matching
+from varietas.data.corpus.removals import FILE, removed_from
+from varietas.data.corpus.sources import Sources
+from varietas.data.files import locked, write_atomically, write_json
+from varietas.data.ledger import signing
+from varietas.data.ledger.log import BrokenLog, Head, Log, head_of
+
+ENVELOPE, KEY = "removals.dsse.json", "removals.pub"
+KIND = "urn:varietas:removals:v1"
+
+
+def with_id(*ids: str) -> Mapping[str, Callable[[pa.Array], pa.Array]]:
+    """Returns the test of `chosen` for documents with one of these ids."""
+    return {"id": partial(pc.is_in, value_set=pa.array(ids, pa.string()))}
+
+
+def with_url(*urls: str) -> Mapping[str, Callable[[pa.Array], pa.Array]]:
+    """Returns the test of `chosen` for documents with one of these URLs."""
+    return {"url": partial(pc.is_in, value_set=pa.array(urls, pa.string()))}
+
+
+def of_domain(domain: str) -> Mapping[str, Callable[[pa.Array], pa.Array]]:
+    """Returns the test of `chosen` for documents of a domain and of those below it."""
+    name = re.escape(domain.lower().strip(".").removeprefix("www."))
+    pattern = rf"^[a-z][a-z0-9+.-]*://([^/?#]*[.@])?{name}\.?([:/?#]|$)"
+    return {"url": partial(pc.match_substring_regex, pattern=pattern, ignore_case=True)}
+
+
+def in_list(lines: Sequence[str]) -> Mapping[str, Callable[[pa.Array], pa.Array]]:
+    """Returns the tests of `chosen` for a list with an id or a URL on each line. Empty lines and those after `#` are comments."""
+    wanted = [text for line in lines if (text := line.strip()) and not text.startswith("#")]
+    return {**with_id(*wanted), **with_url(*wanted)}
+
+
+def chosen(corpus: Corpus, tests: Mapping[str, Callable[[pa.Array], pa.Array]]) -> Numbers:
+    """Returns the documents of a corpus that pass one of some tests, each of a column of the index.
+
+    Raises:
+        ValueError: If the index is damaged.
+    """
+    found: Numbers = {}
+    for code in corpus.languages:
+        parts = [matching(corpus, code, column, test) for column, test in tests.items()]
+        if len(numbers := np.unique(np.concatenate(parts))):
+            found["", code] = numbers
+    return found
+
+
+def remove(corpus: Corpus, documents: Numbers, reason: str, key: Ed25519PrivateKey) -> int:
+    """Adds documents to the list of removals of a corpus, and signs the list.
+
+    Args:
+        corpus: The corpus.
+        documents: Which documents. Those that are removed already stay as they are.
+        reason: Why.
+        key: Who signs.
+
+    Returns:
+        How many were added.
+
+    Raises:
+        ValueError: If another process removes documents at this moment.
+        BrokenLog: If the list was changed.
+    """
+    with locked(corpus.path / f".{FILE}.lock", "removal"):
+        before = removed_from(corpus).documents
+        new = {place: np.setdiff1d(numbers, before.get(place, np.zeros(0, np.int64))) for place, numbers in documents.items()}
+        places = [("", code, number) for (_, code), numbers in new.items() for number in numbers.tolist()]
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        records = [
+            {"language": code, "document": number, "id": entry["id"], "url": entry["url"], "reason": reason, "removed": now}
+            for (_, code, number), entry in zip(places, described(corpus, places), strict=True)
+        ]
+        if records:
+            head = Log(corpus.path / FILE).append(records)
+            said = signing.statement({FILE: head.root}, KIND, {"list": asdict(head), "corpus": corpus.digest, "signed": now})
+            write_json(corpus.path / ENVELOPE, signing.sign(said, key))
+            write_atomically(corpus.path / KEY, signing.public_pem(key))
+    return len(records)
+
+
+def check_list(corpus: Corpus, key: Ed25519PublicKey | None = None) -> Head:
+    """Checks the list of removals of a corpus and its signature.
+
+    Args:
+        corpus: The corpus.
+        key: Whose signature is expected; None for the key beside the list, which proves only that nothing was changed since.
+
+    Returns:
+        What the list holds.
+
+    Raises:
+        ValueError: If the list is not signed, or by another key.
+        BrokenLog: If it was changed.
+    """
+    file, envelope = corpus.path / FILE, corpus.path / ENVELOPE
+    try:
+        said = signing.verify(signing.read_envelope(envelope), key or signing.public_key(corpus.path / KEY), str(envelope))["predicate"]
+    except FileNotFoundError as error:
+        raise ValueError(f"{error.filename} is missing: the list of removals is not signed; restore it from a copy") from None
+    head = head_of(file)
+    if Head(**said["list"]) != head or said["corpus"] != corpus.digest:
+        raise BrokenLog(f"{file}: it is not the list that was signed on {said['signed']}; restore it from a copy")
+    return head
+
+
+def exposures(corpus: Corpus | Sources, spans: Sequence[Span], removed: Numbers) -> Iterator[dict[str, Any]]:
+    """Yields for each removed document that a run has read: `corpus`, `language`, `document`, `pieces`, `tokens`, first and last `step`.
+
+    Args:
+        corpus: The corpus of the run.
+        spans: Those of its ledger.
+        removed: The removed documents, by what the run calls the corpora.
+
+    Raises:
+        ValueError: If the corpus is not the one that the run has read.
+    """
+    found: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for span, piece in uses_of(corpus, spans, removed):
+        step = piece.row // span.batch_size
+        place = (piece.source, piece.language, piece.document)
+        new = {"corpus": piece.source, "language": piece.language, "document": piece.document, "pieces": 0, "tokens": 0, "first_step": step}
+        record = found.setdefault(place, new)
+        record |= {"pieces": record["pieces"] + 1, "tokens": record["tokens"] + piece.size, "last_step": step}
+    yield from found.values()
