@@ -103,13 +103,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keeps the user's cache out of the tests; a program that one test compiles is there for the next.
+    """Keeps the user's cache and key out of the tests; a program that one test compiles is there for the next.
 
     A process that a test starts finds this folder's varietas, and the CPU.
     """
     folder = tmp_path_factory.mktemp("cache")
     os.environ.pop("COLUMNS", None)  # which xdist sets: tables would be narrower
     os.environ |= {"VARIETAS_CACHE": str(folder), "PYTHONPATH": str(REPO / ".pkg"), "JAX_PLATFORMS": "cpu"}
+    os.environ["VARIETAS_KEY"] = str(folder / "ledger.key")
     jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     assert jax.device_count() == 8  # started here, before a Run asks for fewer

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from varietas.data.audit.removal import check_list
 from varietas.data.audit.spans import Span
-from varietas.data.corpus.corpus import Corpus
+from varietas.data.corpus import removals
+from varietas.data.corpus.corpus import SHARD_DOCUMENTS, Corpus
+from varietas.data.corpus.differences import of_roots, of_shard
 from varietas.data.corpus.proofs import check_document
 from varietas.data.corpus.shards import DamagedDocument
 from varietas.data.corpus.sources import Sources, sources_of
@@ -101,6 +104,28 @@ def check_steps(
             if root_of(batch[DIGESTS]) != wrote[step].rows and not _agrees_without(stream, damaged, span, step, wrote[step].rows):
                 yield _blamed(stream, span, step)
             tell(step)
+
+
+def check_corpus(corpus: Corpus | Sources, tell: Callable[[int], None] = lambda _: None) -> Faults:
+    """Yields how a corpus differs from what it committed to, and its list of removals from what was signed. All of it is read.
+
+    Args:
+        corpus: The corpus; without a commitment there is nothing to compare.
+        tell: Is told the number of documents whenever some are done.
+    """
+    for source in sources_of(corpus).values():
+        try:
+            if (source.path / removals.FILE).exists():
+                check_list(source)
+            if not source.manifest.get("commitment"):
+                continue
+            yield from of_roots(source)
+            for code in source.languages:
+                for shard in range(source.n_shards(code)):
+                    yield from (f"{source.path}: {fault}" for fault in of_shard(source, code, shard))
+                    tell(min(SHARD_DOCUMENTS, source.documents(code) - shard * SHARD_DOCUMENTS))
+        except ValueError as error:
+            yield str(error)
 
 
 def root_of(digests: np.ndarray) -> str:

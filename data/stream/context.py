@@ -72,6 +72,7 @@ def stream_in(context: Mapping[str, Any], corpus: Corpus | Sources) -> Stream:
             pairs = [("root", source.commitment["root"], of_run["commitment"].get("root", ""))]
         else:
             pairs = [("digest", source.digest, of_run["digest"])]
+            pairs += [(field, source.manifest.get("commitment", {}).get(field, ""), root) for field, root in of_run["commitment"].items()]
         for field, found, known in (*pairs, ("tokenizer", source.manifest["tokenizer_digest"], of_run["tokenizer"])):
             if found != known:
                 raise ValueError(

@@ -18,7 +18,7 @@ SHOWN = 20  # faults
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     opened.add_flags(parser)
-    parser.add_argument("--steps", type=steps, metavar="A:B", help="recompute only steps A to B - 1 (default: all)")
+    parser.add_argument("--steps", type=steps, metavar="A:B", help="recompute only steps A to B - 1 (default: all, and the whole corpus)")
     parser.add_argument("--key", type=path, metavar="KEY.pub", help="the public key of who should have signed it (default: ledger/key.pub)")
 
 
@@ -31,7 +31,7 @@ def steps(text: str) -> tuple[int, int | None]:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from varietas.data.audit.verify import check_logs, check_steps
+    from varietas.data.audit.verify import check_corpus, check_logs, check_steps
     from varietas.data.ledger.signing import public_key
     from varietas.data.ledger.statement import ENVELOPE, signed_of
 
@@ -50,7 +50,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("computing rows again", total=len(chosen))
             faults += check_steps(ledger, audited.spans, audited.corpus, chosen, damaged_in(args.run), lambda _: progress.advance(bar))
-        done.append(f"steps {chosen.start} to {chosen.stop - 1} of {first} to {last - 1} computed again from {audited.corpus.path}")
+            if not args.steps:
+                documents = audited.corpus.manifest["documents"]
+                bar = progress.add_task("comparing the corpus with its commitment", total=documents)
+                faults += check_corpus(audited.corpus, lambda n: progress.advance(bar, n))
+                done.append(f"{opened.count(documents, 'document')} of {audited.corpus.path} compared with what the corpus committed to")
+        done.insert(0, f"steps {chosen.start} to {chosen.stop - 1} of {first} to {last - 1} computed again from {audited.corpus.path}")
         checkpoints = list(check_checkpoints(args.run, ledger))
         faults += [fault for fault, _ in checkpoints if fault]
         done += [said for _, said in checkpoints if said]
