@@ -103,10 +103,10 @@ def documents_of(flag: str, patterns: list[str], console: Console, reading: Read
 
     def documents() -> Iterator[Document]:
         for record in records():
-            if isinstance(record, Document) and not opted_out(record):
+            reason = opted_out(record) if isinstance(record, Document) else record.reason
+            if isinstance(record, Document) and not reason:
                 yield record
                 continue
-            reason = "opted out" if isinstance(record, Document) else record.reason
             if reason not in told:
                 told.add(reason)
                 console.print(f"[yellow]left out {record.file}, line {record.line}: {reason}[/]; others like it are not shown")

@@ -14,7 +14,7 @@ ALLOWED = {
     "launch": {"launch", "train", "model", "data", "configs"},
 }
 ROOMS = {  # lowest first: a room imports itself, rooms before it
-    "data": ("text", "formats", "clean", "tokenizer", "chat", "ledger", "corpus", "prepare", "stream", "audit"),
+    "data": ("text", "formats", "clean", "tokenizer", "chat", "ledger", "corpus", "prepare", "stream", "summary", "audit"),
     "train": ("run_folder", "accounting", "execution", "report", "inference", "release"),
     "launch": ("plan", "models", "slurm", "doctor", "distributed", "audit", "verbs"),
 }

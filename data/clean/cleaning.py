@@ -22,6 +22,7 @@ from varietas.data.text.documents import Document, NotADocument
 
 PII_MODES = ("keep", "mask", "drop")
 DUPLICATE_MODES = ("keep", "exact", "near")
+OPTED_OUT = "opted out"  # begins the reasons for which documents that must not be used are left out
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ def clean(document: Document, cleaning: Cleaning, changed: Counter[str]) -> Docu
         ModuleNotFoundError: If a package that a step needs is not installed.
     """
     signals = document.signals
-    if cleaning.opt_outs and opted_out(document):
-        raise NotADocument("opted out")
+    if cleaning.opt_outs and (why := opted_out(document)):
+        raise NotADocument(why)
     if cleaning.verdicts and signals.get("filter", "keep") != "keep":
         raise NotADocument(f"filter: {signals['filter']}")
     if cleaning.blocked and is_blocked(document.url, cleaning.blocked):
@@ -144,10 +145,14 @@ def _cleaned(document: Document, cleaning: Cleaning, changed: Counter[str]) -> s
     return text
 
 
-def opted_out(document: Document) -> bool:
-    """Returns whether robots.txt, the collection or the page itself excludes a text from training."""
+def opted_out(document: Document) -> str:
+    """Returns what excludes a text from training, as the reason of a reject, or "" if nothing does."""
     signals = document.signals
-    return signals.get("robots") is False or signals.get("filter") == "optout" or bool(signals.get("opt_out"))
+    if signals.get("robots") is False:
+        return f"{OPTED_OUT}: robots.txt"
+    if signals.get("opt_out"):
+        return f"{OPTED_OUT}: rights reserved"
+    return f"{OPTED_OUT}: collection" if signals.get("filter") == "optout" else ""
 
 
 def repair(text: str) -> str:

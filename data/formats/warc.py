@@ -24,6 +24,7 @@ from varietas.data.text.documents import (
     from_record,
     utf8,
 )
+from varietas.data.text.reservations import Verdict, forbids_ai, is_set, one_of
 
 if TYPE_CHECKING:
     from fastwarc.warc import HeaderMap, WarcRecord
@@ -67,7 +68,7 @@ def read_warc(content: Content, file: str, lang: str, reject: MakeReject, place:
         try:
             headers = _parsed(found).headers
             url, kind = headers.get("WARC-Target-URI") or "", headers.get("WARC-Type")
-            reserved = False
+            reserved: Verdict = None
             if kind == "conversion":
                 if found.is_too_long:
                     raise NotADocument(TOO_LONG)
@@ -80,7 +81,7 @@ def read_warc(content: Content, file: str, lang: str, reject: MakeReject, place:
                 continue
             identified = headers.get("WARC-Identified-Content-Language") or ""
             fields = {
-                **({"opt_out": True} if reserved else {}),
+                "opt_out": reserved,
                 "text": text.replace("\r\n", "\n"),
                 "lang": identified.split(",")[0].strip() or None,
                 "id": (headers.get("WARC-Record-ID") or "").strip("<>"),
@@ -134,21 +135,24 @@ def _page(found: Record) -> tuple["HeaderMap", str]:
     raise NotADocument(UNREADABLE)
 
 
-def _reserves(http: "HeaderMap", page: str) -> bool:
-    """Returns whether a page opts out of text and data mining, by the TDM Reservation Protocol (W3C TDMRep) or by `noai` for robots."""
-    headers = [(name.lower(), value.lower()) for name, value in http.to_tuples()]
-    said = [value for name, value in headers if name == "x-robots-tag"] + [_meta(page, "robots")]
-    reserved = [value for name, value in headers if name == "tdm-reservation"] + [_meta(page, "tdm-reservation")]
-    return any("noai" in value for value in said) or any(value.strip() == "1" for value in reserved)
+def _reserves(http: "HeaderMap", page: str) -> Verdict:
+    """Returns whether the headers or the <meta> tags of a page reserve rights against text and data mining."""
+    headers = [(name.lower(), value) for name, value in http.to_tuples()]
+
+    def said(header: str, tag: str) -> list[str]:
+        return [value for name, value in headers if name == header] + _meta(page, tag)
+
+    return one_of([*map(forbids_ai, said("x-robots-tag", "robots")), *map(is_set, said("tdm-reservation", "tdm-reservation"))])
 
 
-def _meta(page: str, name: str) -> str:
-    """Returns the content of the <meta> tag with this name at the beginning of a page, in lower case, or "" if there is none."""
-    for tag in re.findall(r"<meta\s[^>]*>", page[:HEAD], re.IGNORECASE):
-        if re.search(rf"name\s*=\s*[\"']?{name}[\"'\s>/]", tag, re.IGNORECASE):
-            content = re.search(r"content\s*=\s*[\"']?([^\"'>]*)", tag, re.IGNORECASE)
-            return content[1].lower() if content else ""
-    return ""
+def _meta(page: str, name: str) -> list[str]:
+    """Returns the contents of the <meta> tags with this name at the beginning of a page."""
+    tags = [
+        tag
+        for tag in re.findall(r"<meta\s[^>]*>", page[:HEAD], re.IGNORECASE)
+        if re.search(rf"name\s*=\s*[\"']?{name}[\"'\s>/]", tag, re.I)
+    ]
+    return [content[1] for tag in tags if (content := re.search(r"content\s*=\s*[\"']?([^\"'>]*)", tag, re.IGNORECASE))]
 
 
 def _main_text(page: str) -> str:

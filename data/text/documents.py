@@ -16,6 +16,7 @@ from varietas.data.text.conversation import Turns, is_conversation, preference_o
 from varietas.data.text.fields import USUAL, Fields, Kind, Paths, find, paths_in
 from varietas.data.text.identify import guess, label_of
 from varietas.data.text.languages import LANGUAGES
+from varietas.data.text.reservations import reservation_of, robots_of
 
 SAMPLE = 200  # characters that are kept of a rejected record
 LARGEST = 16 << 20  # maximum bytes of a record; cleaning needs up to 60 times as much memory, and longer records are hardly documents
@@ -84,7 +85,6 @@ FAULTLESS = frozenset({NO_PAGE, "empty text"})  # reasons of rejects that are no
 GUESS = "guess"  # in place of a language: identify it from the text
 
 _IDENTIFIERS = ("openlid_v3", "openlid_v2", "glotlid_v3")  # language identifiers of HPLT v4, the most trusted first
-_ROBOTS = {"allowed": True, "allow": True, "disallowed": False, "disallow": False, True: True, False: False}
 _TEXTS = {"filter": ("filter",), "crawl": ("crawl_id", "collection", "dump"), "timestamp": ("ts", "timestamp", "date")}
 _LABEL = re.compile(r"(?<![A-Za-z])[a-z]{3}_[A-Z][a-z]{3}(?![a-z])")
 
@@ -262,11 +262,10 @@ def _signals(record: dict[str, Any]) -> Iterable[tuple[str, Any]]:
     probabilities += [record.get("prob"), record.get("language_score")]
     if (score := next((p for p in map(_number, map(_first, probabilities)) if p is not None), None)) is not None:
         yield "lang_score", score
-    robots = next((record[name] for name in ("robots", "robotstxt", "allowed") if record.get(name) is not None), None)
-    if isinstance(robots, (str, bool)) and robots in _ROBOTS:
-        yield "robots", _ROBOTS[robots]
-    if isinstance(record.get("opt_out"), bool):
-        yield "opt_out", record["opt_out"]
+    if (robots := robots_of(record)) is not None:
+        yield "robots", robots
+    if (reserved := reservation_of(record)) is not None:
+        yield "opt_out", reserved
     if isinstance(spans := record.get("pii"), list) and all(_is_span(span) for span in spans):
         yield "pii", spans
     if isinstance(registers := record.get("web-register"), dict):

@@ -21,7 +21,7 @@ def test_each_reason_for_leaving_records_out_is_told_once(tmp_path: Path) -> Non
     assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
         f"left out {file}, line 2: invalid JSON; others like it are not shown",
         f"left out {file}, line 3: no text; others like it are not shown",
-        f"left out {file}, line 5: opted out; others like it are not shown",
+        f"left out {file}, line 5: opted out: robots.txt; others like it are not shown",
     ]
 
 

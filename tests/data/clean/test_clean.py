@@ -174,9 +174,9 @@ def test_unicode_is_repaired_and_nothing_else_changes(broken: str, whole: str) -
 @pytest.mark.parametrize(
     ("signals", "cleaning", "reason"),
     [
-        ({"robots": False}, Cleaning(), "opted out"),
-        ({"filter": "optout"}, Cleaning(), "opted out"),
-        ({"opt_out": True}, Cleaning(), "opted out"),
+        ({"robots": False}, Cleaning(), "opted out: robots.txt"),
+        ({"filter": "optout"}, Cleaning(), "opted out: collection"),
+        ({"opt_out": True}, Cleaning(), "opted out: rights reserved"),
         ({"filter": "length_500"}, Cleaning(verdicts=True), "filter: length_500"),
         ({}, Cleaning(min_chars=50), "short"),
         ({"pii": [[0, 3]]}, Cleaning(pii="drop"), "personal data"),
@@ -222,7 +222,8 @@ def test_rejects_of_a_dirty_corpus_are_counted_by_reason(workers: int, tmp_path:
         *((document.text, {}) for document in good[:10]),
         *((document.text + " konec", {}) for document in good[10:20]),
         *((f"kup {k} levně hned. " * 40, {}) for k in range(5)),
-        *((prose(900 + k, 150), {"robotstxt": "disallowed"}) for k in range(4)),
+        *((prose(900 + k, 150), {"robotstxt": "disallowed"}) for k in range(2)),
+        *((prose(902 + k, 150), {"tdm-reservation": 1}) for k in range(2)),
         *((prose(950 + k, 150) + "\n" + secret(), {}) for k in range(3)),
         *((prose(990 + k, 150), {"lang": "ell_Grek"}) for k in range(2)),
         ("kratké", {}),
@@ -246,7 +247,8 @@ def test_rejects_of_a_dirty_corpus_are_counted_by_reason(workers: int, tmp_path:
     spam = sum(rejected.pop(reason, 0) for reason in RULES)
     assert spam == 5
     assert rejected == {
-        "duplicate": 10, "near duplicate": 10, "opted out": 4, "overlaps evaluation text": 3, "another language": 2, "short": 1,
+        "duplicate": 10, "near duplicate": 10, "opted out: rights reserved": 2, "opted out: robots.txt": 2,
+        "overlaps evaluation text": 3, "another language": 2, "short": 1,
     }  # fmt: skip
     assert manifest["documents"] == 200 and manifest["records_read"] == 235
     index = pq.read_table(tmp_path / "c" / "index", columns=["id", "cluster_size"]).to_pylist()

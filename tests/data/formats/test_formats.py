@@ -88,23 +88,28 @@ def test_warc_gives_the_main_text_of_pages(pack: Any, tmp_path: Path) -> None:
 
 
 def test_opt_outs_of_pages_are_marked_and_languages_are_identified(tmp_path: Path) -> None:
+    pages: list[tuple[str, list[tuple[str, str]], bool | None]] = [
+        ("", [], None),
+        ("", [("TDM-Reservation", "1")], True),
+        ("", [("X-Robots-Tag", "noindex, noai")], True),
+        ("", [("X-Robots-Tag", "noindex"), ("X-Robots-Tag", "somebot: NoImageAI")], True),
+        ("", [("tdm-reservation", "0")], False),
+        ("", [("X-Robots-Tag", "noindex, nofollow"), ("tdm-policy", "https://a.example/licence")], None),
+        ('<meta content="1" name="tdm-reservation">', [], True),
+        ("<META NAME=robots CONTENT='noarchive'><meta name='robots' content='noimageai, noai'>", [], True),
+        ('<meta name="robots" content="noaic">', [], None),
+        ('<meta name="tdm-reservation" content="0">', [("TDM-Reservation", "1")], True),
+    ]
     out = io.BytesIO()
     writer = WARCWriter(out, gzip=True)
-    meta = f'<meta content="1" name="tdm-reservation">{PAGE}'
-    headers: list[list[tuple[str, str]]] = [
-        [],
-        [("TDM-Reservation", "1")],
-        [("X-Robots-Tag", "noindex, noai")],
-        [],
-        [("tdm-reservation", "0")],
-    ]
-    for page, more in zip((PAGE, PAGE, PAGE, meta, PAGE), headers, strict=True):
+    for tags, more, _ in pages:
         http = StatusAndHeaders("200 OK", [("Content-Type", "text/html; charset=utf-8"), *more], protocol="HTTP/1.1")
-        writer.write_record(writer.create_warc_record("https://a.example/", "response", io.BytesIO(page.encode()), http_headers=http))
+        page = io.BytesIO(f"{tags}{PAGE}".encode())
+        writer.write_record(writer.create_warc_record("https://a.example/", "response", page, http_headers=http))
     (tmp_path / "x.warc.gz").write_bytes(out.getvalue())
     found = documents(tmp_path / "x.warc.gz")
-    assert [document.lang for document in found] == ["mlt_Latn"] * 5
-    assert [document.signals.get("opt_out", False) for document in found] == [False, True, True, True, False]
+    assert [document.lang for document in found] == ["mlt_Latn"] * len(pages)
+    assert [document.signals.get("opt_out") for document in found] == [reserved for *_, reserved in pages]
 
 
 def test_a_wet_file_cut_short_is_read_up_to_the_damage(tmp_path: Path) -> None:

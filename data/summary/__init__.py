@@ -1,0 +1,1 @@
+"""What a run has read, for the public: the summary of training content, and the metadata of a corpus."""
