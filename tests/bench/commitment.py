@@ -3,8 +3,8 @@
     python tests/bench/commitment.py [--documents 50_000_000] [--folder DIR]
 
 T, E and keys of documents are random, except for the key of every 1,000th document, which is that of a known digest. The trees over them
-are built, asked and checked by the code of `prepare`. How long the T, E and key of a document take, beside all else that `prepare` does,
-is measured on a small corpus of text. The folder takes 260 bytes a document while it is built, and 106 afterwards; both are removed.
+are built, asked and checked by the code of `prepare`. How long the T, E and key of a document take, beside all else that `prepare` does, is
+measured on a small corpus of text. The folder takes 260 bytes a document for the time of the build, and 106 afterwards; both are removed.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """All engines make the same corpus: Ray on this machine, and Slurm by commands that stand in for Slurm's own."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -59,6 +60,12 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
+def take_secret(here: Path, there: Path) -> None:
+    """Begins a corpus with the secret of another (data/corpus/commitment.py), so that whole folders can be compared."""
+    working_folder(there).mkdir()
+    shutil.copy(here / "commitment" / "secret", working_folder(there))
+
+
 def test_workers_end_with_the_process_that_started_them() -> None:
     """Holds also after kill -9. Otherwise a program that reads the output of the command would wait for the workers."""
     program = """if True:
@@ -75,6 +82,7 @@ def test_workers_end_with_the_process_that_started_them() -> None:
 @pytest.mark.heavy("datatrove")
 def test_slurm_makes_the_same_corpus(stand_in: None, files: list[str], model: bytes, tmp_path: Path) -> None:
     prepare(files, model, tmp_path / "here", Cleaning(), local(1))
+    take_secret(tmp_path / "here", tmp_path / "there")
     run = slurm(2, {"partition": "small"}, working_folder(tmp_path / "there") / "jobs")
     assert prepare(files, model, tmp_path / "there", Cleaning(), run)["documents"] == 120
     assert content(tmp_path / "there") == content(tmp_path / "here")
@@ -105,6 +113,7 @@ def test_ray_makes_the_same_corpus(files: list[str], model: bytes, tmp_path: Pat
     import ray as cluster
 
     prepare(files, model, tmp_path / "here", Cleaning(), local(1))
+    take_secret(tmp_path / "here", tmp_path / "there")
     try:
         prepare(files, model, tmp_path / "there", Cleaning(), ray(2, working_folder(tmp_path / "there") / "jobs"))
     finally:
@@ -117,6 +126,7 @@ def test_a_real_slurm_makes_the_same_corpus(real_slurm: None, files: list[str], 
     """By the command line: one job array for each stage, on two nodes."""
     (tmp_path / "t.model").write_bytes(model)
     prepare(files, model, tmp_path / "here", Cleaning(), local(1))
+    take_secret(tmp_path / "here", tmp_path / "there")
     command = [sys.executable, "-m", "varietas.launch", "prepare", "--input", *files, "--out", str(tmp_path / "there")]
     options = ["--tokenizer", str(tmp_path / "t.model"), "--engine", "slurm", "--slurm", "partition=small", "mem-per-cpu=500M", "time=10"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=300)
