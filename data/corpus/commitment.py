@@ -29,14 +29,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from varietas.data.corpus.corpus import COMMITMENT, Corpus, damaged
+from varietas.data.corpus.corpus import COMMITMENT, COMMITMENT_FORMAT, Corpus, damaged
 from varietas.data.corpus.index import SIGNAL_TYPES
 from varietas.data.corpus.shards import DamagedDocument, Shard
 from varietas.data.corpus.sorted_tree import KEYS, by_key, key_of
 from varietas.data.files import new_file, new_folder, reraise_system_error
 from varietas.data.ledger.merkle import HASH, root
 
-FORMAT = 1
 LEAF = 2 * HASH  # bytes of T and E
 BATCH = 1024  # documents whose tokens are in memory at a time
 TREE = np.dtype([("source", "<u4"), ("shard", "<u4"), ("documents", "<u4"), ("root", "V32")])
@@ -222,7 +221,7 @@ def join(secret: bytes, shards: Mapping[str, Sequence[Path]], tree: dict[str, An
         out: The folder to write to. It exists.
     """
     languages = {code: _join_language(code, folders, out) for code, folders in sorted(shards.items())}
-    content = {"format": FORMAT, "root": root_of_sources(languages).hex(), "languages": languages, "sorted": tree}
+    content = {"format": COMMITMENT_FORMAT, "root": root_of_sources(languages).hex(), "languages": languages, "sorted": tree}
     write_secret(out / "secret", secret)
     (out / "commitment.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return content

@@ -32,7 +32,7 @@ from varietas.data.text.documents import Document
 from varietas.data.tokenizer.model import file_in, load
 
 FORMAT = 1
-COMMITMENT = "commitment"
+COMMITMENT, COMMITMENT_FORMAT = "commitment", 1
 DTYPES = ("<u2", "<u4")  # of token ids
 SHARD_DOCUMENTS = 1 << 16
 OPEN_SHARDS = 256  # at a time: each takes a file descriptor, and a process often has no more than 1,024
@@ -138,18 +138,9 @@ class Corpus:
         """The content of commitment.json.
 
         Raises:
-            ValueError: If the corpus has none, or another than manifest.json names.
+            ValueError: If the corpus has none, a damaged one, or another than manifest.json names.
         """
-        file = self.path / COMMITMENT / "commitment.json"
-        try:
-            content = read_json(file, "restore it from a copy")
-        except (FileNotFoundError, NotADirectoryError):
-            raise ValueError(f"{self.path} has no commitment; `varietas audit commit --corpus {self.path}` makes one") from None
-        named = self.manifest.get("commitment", {})
-        for name, here in (("root", content.get("root")), ("sorted_root", (content.get("sorted") or {}).get("root"))):
-            if here != named.get(name):
-                raise ValueError(f"{file}: it has the {name} {here}, but manifest.json names {named.get(name)}; restore both from a copy")
-        return content
+        return _read_commitment(self.path, self.manifest.get("commitment"))
 
     def needs_sealed_part(self, what: str) -> ValueError:
         """Returns the error for what the public part of a corpus does not hold."""
@@ -280,6 +271,38 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if manifest["digest"] != digest:
         raise damaged(file, "its digest does not match its languages")
     return manifest
+
+
+def _read_commitment(path: Path, named: Mapping[str, str] | None) -> dict[str, Any]:
+    """Returns the content of commitment.json. `named` is what the manifest says of it."""
+    file, advice = path / COMMITMENT / "commitment.json", "restore the folder commitment from a copy"
+    try:
+        content = read_json(file, advice)
+    except (FileNotFoundError, NotADirectoryError):
+        if named:
+            raise ValueError(f"{file}: no such file, but manifest.json names a commitment; {advice}") from None
+        raise ValueError(f"{path} has no commitment; `varietas audit commit --corpus {path}` makes one") from None
+    if content.get("format") != COMMITMENT_FORMAT:
+        raise ValueError(f"{file}: format {content.get('format')}, this version reads {COMMITMENT_FORMAT}; use the version that made it")
+    if not _is_commitment(content):
+        raise ValueError(f"{file}: a field is missing or of another kind; {advice}")
+    for name, here in (("root", content["root"]), ("sorted_root", content["sorted"]["root"])):
+        if here != (there := (named or {}).get(name)):
+            raise ValueError(f"{file}: it has the {name} {here}, but manifest.json names {there}; restore both from a copy")
+    return content
+
+
+def _is_commitment(content: Mapping[str, Any]) -> bool:
+    """Returns whether commitment.json has all fields that are read, and all are of their kind."""
+    try:
+        languages, tree = content["languages"].values(), content["sorted"]
+        sources = [source for language in languages for source in language["sources"].values()]
+        counts = [*(entry["documents"] for entry in (*languages, *sources, tree)), tree["bits"]]
+        hashes = [content["root"], tree["root"], tree["salt"], *(source["root"] for source in sources)]
+        sizes = {len(bytes.fromhex(each)) for each in hashes}
+        return sizes == {32} and min(counts) >= 0 and tree["bits"] < 64 and all(isinstance(code, str) for code in tree["languages"])
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return False
 
 
 def decoded(corpus: Corpus) -> Iterator[Document]:
