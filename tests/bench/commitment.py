@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,8 +26,9 @@ from figures import documents
 
 from varietas.data.corpus import commitment, proofs, sorted_tree
 from varietas.data.corpus.corpus import COMMITMENT, SHARD_DOCUMENTS, Corpus
-from varietas.data.prepare.commit import COMMITMENTS, SORTED, join
+from varietas.data.prepare.commit import COMMITMENTS, join, sort
 from varietas.data.prepare.default import default_corpus
+from varietas.data.prepare.engine import local
 from varietas.data.prepare.prepare import prepare_documents
 from varietas.data.text.documents import Document
 
@@ -39,6 +42,7 @@ ASKED = 100
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=50_000_000)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where the corpus is made (default: among temporary files)")
     parser.add_argument("--ask", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -47,7 +51,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         of_real_text(Path(folder))
-        build(Path(folder), args.documents)
+        build(Path(folder), args.documents, args.workers)
         subprocess.run([sys.executable, __file__, "--ask", folder], check=True)  # in a process of its own, for the memory
 
 
@@ -85,48 +89,57 @@ def known_digest(code: str, number: int) -> bytes:
     return sha256(f"{code} {number}".encode()).digest()
 
 
-def build(folder: Path, n_documents: int) -> None:
-    """Builds the trees as `prepare` does, task by task in this process, and prints how long that took."""
-    work, shards, seconds = folder / "work", shards_of(n_documents), dict[str, float]()
-    last, salt = list(shards)[-1], commitment.sorted_salt(SECRET)
-    n_last = n_documents - SHARD_DOCUMENTS * (sum(map(len, shards.values())) - 1)
-    rng = np.random.default_rng(0)
-    clocks = time.perf_counter(), time.process_time()
+def make_shard(work: Path, n_documents: int, name: str) -> None:
+    """Does a task: makes what a shard of documents would have, and writes it as `prepare` does."""
+    code, number = name.rsplit("-", 1)
+    shards = shards_of(n_documents)
+    n = n_documents - SHARD_DOCUMENTS * (sum(map(len, shards.values())) - 1) if name == shards[max(shards)][-1] else SHARD_DOCUMENTS
+    rng, first, salt = np.random.default_rng(list(name.encode())), int(number) * SHARD_DOCUMENTS, commitment.sorted_salt(SECRET)
+    keys = np.empty(n, sorted_tree.KEYS)
+    keys["key"], keys["number"] = np.frombuffer(rng.bytes(32 * n), "V32"), first + np.arange(n)
+    for at in range(-first % KNOWN, n, KNOWN):
+        keys["key"][at] = np.void(sorted_tree.key_of(salt, known_digest(code, first + at)))
+    leaves = np.frombuffer(rng.bytes(64 * n), np.uint8).reshape(n, 64)
+    source = rng.integers(0, len(SOURCES), n, "u4").astype("<u4")
+    what = commitment.Committed(leaves, SOURCES, source, sorted_tree.by_key(keys), {})
+    commitment.write_committed(first, what, code, Path(name), work / COMMITMENTS / name)
 
-    def note(what: str) -> None:
-        nonlocal clocks
-        now = time.perf_counter(), time.process_time()
-        seconds[what] = now[0] - clocks[0]
-        peak = most_memory()
-        print(f"{what}: {now[0] - clocks[0]:,.0f} s, {now[1] - clocks[1]:,.0f} s of processor, peak {peak:,.0f} MiB so far", flush=True)
-        clocks = now
 
-    work.mkdir()
+def noted(do: Callable[[str], None], notes: Path, task: str) -> None:
+    """Does a task, and notes the seconds of processor that it took, and the most MiB that its process has had in memory."""
+    begun = time.process_time()
+    do(task)
+    notes.mkdir(parents=True, exist_ok=True)
+    (notes / task).write_text(f"{time.process_time() - begun} {most_memory()}")
+
+
+def build(folder: Path, n_documents: int, workers: int) -> None:
+    """Builds the trees, and prints how long that took and how much memory. Tasks that an earlier call has done are not done again."""
+    work, shards = folder / "work", shards_of(n_documents)
+    work.mkdir(exist_ok=True)
     commitment.write_secret(work / "secret", SECRET)
-    for code, names in shards.items():
-        for k, name in enumerate(names):
-            n, first = n_last if (code, k) == (last, len(names) - 1) else SHARD_DOCUMENTS, k * SHARD_DOCUMENTS
-            keys = np.empty(n, sorted_tree.KEYS)
-            keys["key"], keys["number"] = np.frombuffer(rng.bytes(32 * n), "V32"), first + np.arange(n)
-            for at in range(-first % KNOWN, n, KNOWN):
-                keys["key"][at] = np.void(sorted_tree.key_of(salt, known_digest(code, first + at)))
-            leaves = np.frombuffer(rng.bytes(64 * n), np.uint8).reshape(n, 64)
-            source = rng.integers(0, len(SOURCES), n, "u4").astype("<u4")
-            what = commitment.Committed(leaves, SOURCES, source, sorted_tree.by_key(keys), {})
-            commitment.write_committed(first, what, code, Path(name), work / COMMITMENTS / name)
-    note(f"trees of {n_documents:,} documents in {sum(map(len, shards.values())):,} shards")
-    files = [(k, work / COMMITMENTS / name / "keys") for k, code in enumerate(sorted(shards)) for name in shards[code]]
-    for chunk in sorted_tree.chunks_of(n_documents):
-        sorted_tree.write_chunk(files, n_documents, chunk, work / SORTED / chunk)
-    note(f"sorted tree in {len(sorted_tree.chunks_of(n_documents)):,} chunks")
+
+    def engine(stage: str, tasks: Sequence[str], do: Callable[[str], None]) -> None:
+        begun = time.perf_counter()
+        local(workers)(stage, tasks, partial(noted, do, folder / "notes" / stage))
+        notes = [file.read_text().split() for file in (folder / "notes" / stage).iterdir()]
+        spent, peak = sum(float(seconds) for seconds, _ in notes), max(float(most) for _, most in notes)
+        print(
+            f"{stage}: {len(tasks):,} tasks in {time.perf_counter() - begun:,.0f} s; {len(notes):,} take {spent:,.0f} s of processor,"
+            f" {spent / len(notes) * len(tasks) / n_documents * 1e6:.2f} µs a document, and at most {peak:,.0f} MiB each",
+            flush=True,
+        )
+
+    missing = [name for names in shards.values() for name in names if not (work / COMMITMENTS / name).exists()]
+    engine("shards", missing, partial(make_shard, work, n_documents))
+    sort(work, shards, n_documents, engine)
+    begun = time.perf_counter()
     (folder / COMMITMENT).mkdir()
     content = join(work, shards, n_documents, folder / COMMITMENT)
-    note("joining")
+    print(f"joining: {time.perf_counter() - begun:,.0f} s, at most {most_memory():,.0f} MiB")
     shutil.rmtree(work)
     size = sum(file.stat().st_size for file in (folder / COMMITMENT).iterdir())
-    print(
-        f"{size / 1e9:.2f} GB, {size / n_documents:.0f} bytes a document; {content['sorted']['bits']} bits, {sum(seconds.values()):,.0f} s"
-    )
+    print(f"{size / 1e9:.2f} GB, {size / n_documents:.0f} bytes a document; {content['sorted']['bits']} bits", flush=True)
 
 
 def ask(folder: Path) -> None:
