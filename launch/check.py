@@ -9,6 +9,7 @@ from varietas.data.hints import nearest
 from varietas.data.stream.mixture import from_config
 from varietas.launch.config import PHASES, base_fields, nearest_field
 from varietas.launch.mesh import check_mesh, nearest_divisor
+from varietas.model.config import LINEAR_LAYERS, lora_words
 from varietas.model.flops import FEED_FORWARD_MATRICES
 from varietas.train.run_folder.config import flatten
 
@@ -111,6 +112,9 @@ def _check_ranges(config: ConfigDict) -> None:
     for field, choices in CHOICES.items():
         if flat[field] not in choices:
             raise ValueError(f"{field}={flat[field]!r} is not one of {', '.join(choices)}; did you mean {nearest(flat[field], choices)!r}?")
+    for word in lora_words(config.model.lora_on):
+        if word not in LINEAR_LAYERS:
+            raise ValueError(f"model.lora_on: no linear layer is called {word!r}; did you mean {nearest(word, LINEAR_LAYERS)!r}?")
 
 
 def _check_shapes(config: ConfigDict) -> None:

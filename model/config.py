@@ -3,6 +3,17 @@
 import math
 from dataclasses import dataclass
 
+# What `lora_on` may name: parts of a layer, and matrices, of which a model has some.
+LINEAR_LAYERS = (
+    "attention", "feed_forward", "shared", "query", "key", "value", "out", "query_down", "query_up", "latent_down", "latent_up", "gate",
+    "up", "down",
+)  # fmt: skip
+
+
+def lora_words(lora_on: str) -> list[str]:
+    """Returns the words of `lora_on`."""
+    return [word.strip() for word in lora_on.split(",") if word.strip()]
+
 
 @dataclass(frozen=True)
 class ModelConfig:

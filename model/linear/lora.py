@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from varietas.model.config import ModelConfig
+from varietas.model.config import ModelConfig, lora_words
 from varietas.model.linear.quantized import InPlaceOfArray, Quantized
 from varietas.model.sharding import STACKS, dims_of, sides
 
@@ -50,11 +50,6 @@ def whole(w: Any) -> jax.Array:
     return w.matrix + jnp.einsum(f"...{down},...{up}->...{w.dims}", w.down, w.up)
 
 
-def words(lora_on: str) -> list[str]:
-    """Returns the words of `model.lora_on`."""
-    return [word.strip() for word in lora_on.split(",") if word.strip()]
-
-
 def linear_layers(params: Params) -> dict[Keys, Any]:
     """Returns the matrices that may have an adapter, by their paths: all of layers but routers."""
     found = {tuple(str(part.key) for part in path): x for path, x in jax.tree_util.tree_leaves_with_path(params)}
@@ -85,13 +80,13 @@ def with_adapters(params: Params, cfg: ModelConfig, make: Callable[[str, tuple[i
         return params
     adapters, found = dict[str, Any](), linear_layers(params)
     known = sorted({name for keys in found for name in names(keys)})
-    for word in words(cfg.lora_on):
+    for word in lora_words(cfg.lora_on):
         if word not in known:
             raise ValueError(f"model.lora_on: no linear layer is called {word!r}; there are {', '.join(known)}")
-    if not words(cfg.lora_on):
+    if not lora_words(cfg.lora_on):
         raise ValueError(f"model.lora_on={cfg.lora_on!r} names no linear layer; there are {', '.join(known)}")
     for keys, matrix in found.items():
-        if names(keys).isdisjoint(words(cfg.lora_on)):
+        if names(keys).isdisjoint(lora_words(cfg.lora_on)):
             continue
         dims = dims_of(keys)
         size, node = {**dict(zip(dims, matrix.shape, strict=True)), "U": cfg.lora_rank}, adapters

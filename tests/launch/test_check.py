@@ -21,6 +21,7 @@ EXPERTS = ["--config.model.feed_forward=experts"]
         (["--config.model.n_kv_heads=3"], "set n_kv_heads=2"),
         (["--config.model.d_head=9"], "need an even number; set model.d_head=10"),
         (["--config.model.remat=ful"], "did you mean 'full'?"),
+        (["--config.model.lora_on=querry, value"], "no linear layer is called 'querry'; did you mean 'query'?"),
         (["--config.optim.name=moun"], "optim.name='moun' is not one of adamw, muon; did you mean 'muon'?"),
         (["--config.optim.muon_lr_ratio=0"], "optim.muon_lr_ratio=0.0 must be more than 0"),
         (["--config.optim.schedule=cosin"], "did you mean 'cosine'?"),

@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from varietas.launch.config import load_config
-from varietas.model.config import ModelConfig
+from varietas.model.config import LINEAR_LAYERS, ModelConfig
 from varietas.model.decoder import Params, bind, graph_and_shapes, init_params
 from varietas.model.linear.lora import ADAPTERS, applied, halves, linear_layers, merged, names, without_adapters
 from varietas.model.sharding import make_mesh, param_shardings
@@ -95,10 +95,10 @@ def test_which_layers_have_adapters(cfg: ModelConfig, lora_on: str, expected: se
 
 
 def test_every_matrix_of_a_layer_has_a_name_but_routers() -> None:
-    found = {
-        name for cfg in (CFG, EXPERTS) for keys in linear_layers(graph_and_shapes(replace(cfg, lora_rank=0))[1]) for name in names(keys)
-    }
-    assert found == {"attention", "feed_forward", "shared", "query", "key", "value", "out", "gate", "up", "down"}
+    shapes = [graph_and_shapes(replace(cfg, lora_rank=0))[1] for cfg in (CFG, EXPERTS, LATENT)]
+    found = [{name for keys in linear_layers(params) for name in names(keys)} for params in shapes]
+    assert found[0] | found[1] == {"attention", "feed_forward", "shared", "query", "key", "value", "out", "gate", "up", "down"}
+    assert set().union(*found) == set(LINEAR_LAYERS)
 
 
 def test_a_word_that_names_nothing() -> None:
