@@ -97,62 +97,74 @@ def architecture_of(cfg: ModelConfig) -> str:
     """Returns the architecture of llama.cpp that computes the same.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none. The message says all that stands in the way.
     """
-    if 0 < cfg.sliding_window < cfg.max_seq_len:
-        raise ValueError(
-            f"model.sliding_window={cfg.sliding_window} is not known to llama.cpp for such a model; it would attend to all of the "
-            f"{cfg.max_seq_len:,} tokens of model.max_seq_len. {ONLY_HF}"
-        )
-    if cfg.kv_rank:
-        return _architecture_of_latent_attention(cfg)
-    if cfg.feed_forward not in ("swiglu", "xielu", "experts"):
-        raise ValueError(f"model.feed_forward='{cfg.feed_forward}' is not written into GGUF here")
-    if cfg.feed_forward == "xielu" and not cfg.qk_norm:
-        raise ValueError("model.feed_forward='xielu' is known to llama.cpp only with model.qk_norm=true")
-    architecture = "apertus" if cfg.feed_forward == "xielu" else "qwen3" if cfg.qk_norm else "llama"
-    if cfg.feed_forward == "experts":
-        architecture = _architecture_of_experts(cfg)
-    if architecture in ("qwen3", "qwen3moe", "dots1") and _has_factors(cfg):
-        betas = f" with beta_fast={cfg.rope_beta_fast:g} and beta_slow={cfg.rope_beta_slow:g}" if cfg.rope_scaling == "yarn" else ""
-        raise ValueError(
-            f"model.rope_scaling='{cfg.rope_scaling}'{betas} is not known to llama.cpp together with model.qk_norm=true. {ONLY_HF}"
-        )
+    architecture = _nearest_architecture(cfg)
+    lacks = _of_attention_not_known(cfg, architecture)
+    lacks += _of_latent_attention_not_known(cfg) if cfg.kv_rank else _of_experts_not_known(cfg, architecture)
+    if lacks:
+        raise ValueError(f"{'; '.join(lacks)}. {ONLY_HF}")
     return architecture
 
 
-def _architecture_of_latent_attention(cfg: ModelConfig) -> str:
-    architecture_of_experts(cfg)  # as in transformers, only DeepSeek's mixture of experts goes with it
-    scaled = cfg.rope_scaling == "yarn" and not _has_factors(cfg) and cfg.rope_factor > 1
+def _nearest_architecture(cfg: ModelConfig) -> str:
+    """Returns the architecture that has the parts of a model, if not all of their settings. Raises ValueError if there is none."""
+    if cfg.feed_forward not in ("swiglu", "xielu", "experts"):
+        raise ValueError(f"model.feed_forward='{cfg.feed_forward}' is not written into GGUF here")
+    if cfg.kv_rank:
+        architecture_of_experts(cfg)  # as in transformers, only DeepSeek's mixture of experts goes with it
+        return "deepseek2"
+    if cfg.feed_forward == "xielu" and not cfg.qk_norm:
+        raise ValueError("model.feed_forward='xielu' is known to llama.cpp only with model.qk_norm=true")
+    if cfg.feed_forward == "experts":
+        return {"Qwen3MoeForCausalLM": "qwen3moe", "Dots1ForCausalLM": "dots1", "MixtralForCausalLM": "llama"}[architecture_of_experts(cfg)]
+    return "apertus" if cfg.feed_forward == "xielu" else "qwen3" if cfg.qk_norm else "llama"
+
+
+def _of_attention_not_known(cfg: ModelConfig, architecture: str) -> list[str]:
+    """Returns settings of attention that llama.cpp does not know."""
+    lacks = []
+    if 0 < cfg.sliding_window < cfg.max_seq_len:
+        lacks.append(
+            f"model.sliding_window={cfg.sliding_window} is not known to llama.cpp for such a model; it would attend to all of the "
+            f"{cfg.max_seq_len:,} tokens of model.max_seq_len"
+        )
+    if architecture in ("qwen3", "qwen3moe", "dots1") and _has_factors(cfg):
+        betas = f" with beta_fast={cfg.rope_beta_fast:g} and beta_slow={cfg.rope_beta_slow:g}" if cfg.rope_scaling == "yarn" else ""
+        lacks.append(f"model.rope_scaling='{cfg.rope_scaling}'{betas} is not known to llama.cpp together with model.qk_norm=true")
+    return lacks
+
+
+def _of_latent_attention_not_known(cfg: ModelConfig) -> list[str]:
+    lacks = []
     if not cfg.q_rank:
-        raise ValueError(f"model.q_rank=0 is not known to llama.cpp with latent attention. {ONLY_HF}")
+        lacks.append("model.q_rank=0 is not known to llama.cpp with latent attention")
     if cfg.norm_eps != LATENT_EPS:
-        raise ValueError(f"model.norm_eps={cfg.norm_eps:g} is not known to llama.cpp with latent attention, only {LATENT_EPS:g}. {ONLY_HF}")
+        lacks.append(f"model.norm_eps={cfg.norm_eps:g} is not known to llama.cpp with latent attention, only {LATENT_EPS:g}")
+    scaled = cfg.rope_scaling == "yarn" and not _has_factors(cfg) and cfg.rope_factor > 1
     if cfg.rope_scaling != "none" and not scaled:
-        raise ValueError(
+        lacks.append(
             f"model.rope_scaling='{cfg.rope_scaling}' is not known to llama.cpp with latent attention, only 'yarn' with "
-            f"rope_factor above 1, beta_fast=32 and beta_slow=1. {ONLY_HF}"
+            "rope_factor above 1, beta_fast=32 and beta_slow=1"
         )
     if cfg.rope_scaling == "none" and cfg.rope_score_factor != 1:
-        raise ValueError(
-            f"model.rope_score_factor={cfg.rope_score_factor:g} is known to llama.cpp only with rope_scaling='yarn'. {ONLY_HF}"
-        )
-    return "deepseek2"
+        lacks.append(f"model.rope_score_factor={cfg.rope_score_factor:g} is known to llama.cpp only with rope_scaling='yarn'")
+    return lacks
 
 
-def _architecture_of_experts(cfg: ModelConfig) -> str:
-    names = {"Qwen3MoeForCausalLM": "qwen3moe", "Dots1ForCausalLM": "dots1", "MixtralForCausalLM": "llama"}
-    architecture = names[architecture_of_experts(cfg)]
-    for field, wanted in {
+def _of_experts_not_known(cfg: ModelConfig, architecture: str) -> list[str]:
+    if cfg.feed_forward != "experts":
+        return []
+    wanted = {
         "qkv_bias": False,
         **({"router_normalise": True, "n_dense_layers": 0} if architecture == "qwen3moe" else {}),
         **({"router_groups": 1} if architecture == "dots1" else {}),
-    }.items():
-        if getattr(cfg, field) != wanted:
-            raise ValueError(
-                f"model.{field}={getattr(cfg, field)} is not known to llama.cpp for such a mixture of experts, only {wanted}. {ONLY_HF}"
-            )
-    return architecture
+    }
+    return [
+        f"model.{field}={getattr(cfg, field)} is not known to llama.cpp for such a mixture of experts, only {value}"
+        for field, value in wanted.items()
+        if getattr(cfg, field) != value
+    ]
 
 
 def metadata(cfg: ModelConfig, arrays: Mapping[tuple[str, ...], jax.Array]) -> dict[str, Field]:

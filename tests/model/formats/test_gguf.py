@@ -174,6 +174,10 @@ def test_scaled_rotary_positions_are_fields_or_factors(tmp_path: Path, scaling: 
         (replace(DEEPSEEK, q_rank=0), "model.q_rank=0 is not known to llama.cpp with latent attention. Only --format hf exports it"),
         (replace(DEEPSEEK, norm_eps=1e-5), "model.norm_eps=1e-05 is not known to llama.cpp with latent attention, only 1e-06"),
         (replace(DEEPSEEK, rope_scaling="linear", **LONG), "model.rope_scaling='linear' is not known to llama.cpp with latent attention"),
+        (
+            replace(DEEPSEEK, sliding_window=20, q_rank=0, norm_eps=1e-5),
+            r"model.sliding_window=20 is not known .*; model.q_rank=0 is not known .*; model.norm_eps=1e-05 is not known",
+        ),
         (replace(DEEPSEEK, rope_score_factor=2.0), "model.rope_score_factor=2 is known to llama.cpp only with rope_scaling='yarn'"),
     ],
 )
