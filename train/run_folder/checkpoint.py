@@ -75,7 +75,11 @@ class Checkpoints:
             async_options=ocp.AsyncOptions(timeout_secs=LONGEST_SAVE),
             multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes=together),
         )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        # Compressed, arrays of trained numbers are 7 % smaller and take six times as long to write.
+        plain = ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=options.multiprocessing_options)
+        handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
+        handlers.add(None, ocp.args.PyTreeSave, plain)
+        self._manager = ocp.CheckpointManager(self.folder, options=options, handler_registry=handlers)
         self._writing = False
 
     def steps(self) -> list[int]:
@@ -106,7 +110,7 @@ class Checkpoints:
         items = {"params": state.params} | ({"optimizer": state.optimizer} if state.optimizer is not None else {})
         shapes = {name: {path: list(x.shape) for path, x in by_path(item).items()} for name, item in items.items()}
         meta = {**meta, "step": step, "shapes": shapes, "checksums": {name: checksums(item) for name, item in items.items()}}
-        saves = {name: ocp.args.StandardSave(item) for name, item in items.items()}
+        saves = {name: ocp.args.PyTreeSave(item) for name, item in items.items()}
         self._writing = True
         self._manager.save(step, args=ocp.args.Composite(**saves, meta=ocp.args.JsonSave(meta)))
         return dict(meta)
