@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from varietas.data.files import write_json
+from varietas.data.files import read_json, write_json
 from varietas.data.text.documents import Document
 from varietas.data.tokenizer.model import file_in
 from varietas.data.tokenizer.model import load as load_tokenizer
@@ -85,9 +85,10 @@ def quantization_damage(
     step: int | None = None,
     cpu_devices: int | None = None,
 ) -> list[Form]:
-    """Evaluates a model in small forms, and keeps the figures in quantization.json.
+    """Evaluates a model in small forms, and adds the figures to quantization.json.
 
-    Weights are rounded as the GGUF files of `export` hold them, or as `evaluate` and `generate` compute with them (`int8`, `int4`).
+    They take the place of figures of the same forms, checkpoint, text and calibration text; others stay. Weights are rounded as the GGUF
+    files of `export` hold them, or as `evaluate` and `generate` compute with them (`int8`, `int4`).
 
     Args:
         folder: The run.
@@ -109,6 +110,9 @@ def quantization_damage(
     run = Path(folder).absolute()
     config = resolve.reopened(read_config(run))
     step = saved_step(run, step)
+    reports = _reports(run)
+    calibration = None if calibration is None else list(calibration)
+    calibrated_on = None if calibration is None else text_digest(calibration)
     from varietas.train.release.gguf import check_installed
 
     in_files = [form for form in forms if form not in SMALL]
@@ -144,8 +148,24 @@ def quantization_damage(
             found.append(Form(name, size, score(replace(network, params=params), base, exp)))
     bits = {each.name: {code: row["bits_per_byte"] for code, row in each.languages.items()} for each in found}
     record = {each.name: {"bytes": each.bytes, "bits_per_byte": bits[each.name]} for each in found}
-    write_json(run / FILE, {"step": step, "text": text.about, "text_digest": text_digest(text.documents), "forms": record})
+    about = {"step": step, "text": text.about, "text_digest": text_digest(text.documents), "calibration_digest": calibrated_on}
+    write_json(run / FILE, {"reports": _with_report(reports, about, record)})
     return found
+
+
+def _reports(run: Path) -> list[dict[str, Any]]:
+    """Returns the reports that a run already has."""
+    if not (run / FILE).exists():
+        return []
+    kept = read_json(run / FILE, "restore it from a copy, or delete it")
+    return kept.get("reports", [kept])  # files of before had one report
+
+
+def _with_report(reports: list[dict[str, Any]], about: dict[str, Any], forms: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the reports with the forms of another one, in the one of the same things if there is one."""
+    same = [report for report in reports if all(report.get(key) == value for key, value in about.items())]
+    others = [report for report in reports if report not in same]
+    return [*others, about | {"forms": {name: form for report in same for name, form in report["forms"].items()} | forms}]
 
 
 def _bytes(params: Any) -> int:

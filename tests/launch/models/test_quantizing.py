@@ -52,10 +52,31 @@ def test_the_damage_is_the_difference_of_two_evaluations(run: varietas.Run) -> N
         assert whole.languages[code]["trained_on"] == alone[code]["trained_on"]
     differences = [small.languages[code]["bits_per_byte"] - whole.languages[code]["bits_per_byte"] for code in LANGUAGES]
     assert any(difference != 0 for difference in differences) and max(map(abs, differences)) < 0.2
-    kept = json.loads((run.folder / "quantization.json").read_text())
+    kept = json.loads((run.folder / "quantization.json").read_text())["reports"][-1]
     assert kept["step"] == 4 and kept["forms"]["q4_0"]["bits_per_byte"] == {
         code: small.languages[code]["bits_per_byte"] for code in small.languages
     }
+
+
+def test_reports_of_other_settings_stay(tmp_path: Path, corpus_folder: Path) -> None:
+    run = varietas.Run("tiny", {"train.steps": 2, "checkpoint.every": 1}, folder=tmp_path / "run")
+    run.train()
+    czech, greek = ([document for document in parallel_documents() if document.lang == code] for code in ("ces_Latn", "ell_Grek"))
+
+    def kept() -> list[tuple[int, set[str], set[str]]]:
+        reports = json.loads((run.folder / "quantization.json").read_text())["reports"]
+        return [(report["step"], set(report["forms"]), set(report["forms"]["f32"]["bits_per_byte"])) for report in reports]
+
+    varietas.quantization_damage(run.folder, ["int8"], czech, step=1)
+    varietas.quantization_damage(run.folder, ["int8"], czech)
+    varietas.quantization_damage(run.folder, ["int4"], czech)
+    varietas.quantization_damage(run.folder, ["int4"], greek)
+    varietas.quantization_damage(run.folder, ["int4"], greek, czech)
+    of_czech = [(1, {"f32", "int8"}, {"ces_Latn"}), (2, {"f32", "int8", "int4"}, {"ces_Latn"})]
+    assert kept() == [*of_czech, (2, {"f32", "int4"}, {"ell_Grek"}), (2, {"f32", "int4", "int4 calibrated"}, {"ell_Grek"})]
+    (run.folder / "quantization.json").write_text("{")
+    with pytest.raises(ValueError, match=r"quantization.json is not valid JSON .*restore it from a copy, or delete it"):
+        varietas.quantization_damage(run.folder, ["int8"], czech)
 
 
 def test_the_language_that_loses_most_comes_first(run: varietas.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
