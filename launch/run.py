@@ -153,12 +153,13 @@ class Run:
         self.console.print(outcome.line(exp.steps), soft_wrap=True)
         return outcome.digest is not None
 
-    def evaluate(self, documents: Documents = None, name: str | None = None) -> "dict[str, Row]":
-        """Computes bits per byte of each language with the newest checkpoint.
+    def evaluate(self, documents: Documents = None, name: str | None = None, step: int | None = None) -> "dict[str, Row]":
+        """Computes bits per byte of each language.
 
         Args:
             documents: The text to evaluate on; None for the Declaration of Human Rights.
             name: That of the evaluation in the folder and the report, to which a small form is added; if None, `declaration` or `given`.
+            step: The checkpoint after this many steps; None for the newest.
 
         Returns:
             A row for each language, the worst first.
@@ -166,7 +167,7 @@ class Run:
         Raises:
             ValueError: If there is no checkpoint, the corpus is not the one that the run was trained on, or `name` is that of another text.
         """
-        run_folder.saved_step(self.folder)
+        run_folder.saved_step(self.folder, step)
         name = name_for([] if documents is None else [GIVEN], name) + (f"-{self._small.name}" if self._small else "")
         check_name(name)
         if documents is not None:
@@ -179,10 +180,10 @@ class Run:
         from varietas.train.inference.score import baselines, evaluation_text, keep, score
 
         text = evaluation_text(documents, stream.corpus.languages if stream else languages_of(self.folder))
-        network, step = self._network_in_use()
+        network, found = self._network_in_use(step)
         base = baselines(self._experiment, stream, self.folder, network.mesh, text, self._build)
         rows = score(network, base, self._experiment)
-        keep(self.folder, name, step, text, rows)
+        keep(self.folder, name, found, text, rows)
         return rows
 
     def generate(
@@ -333,9 +334,9 @@ class Run:
 
         return load(self.folder, self._experiment.model, mesh, step, self._build)
 
-    def _network_in_use(self) -> "tuple[Network, int]":  # in the form in which the model is evaluated and generates
-        network, step = self._network()
-        return made_small(network, self.folder, self._small) if self._small else network, step
+    def _network_in_use(self, step: int | None = None) -> "tuple[Network, int]":  # in the form in which it is evaluated and generates
+        network, found = self._network(step)
+        return made_small(network, self.folder, self._small) if self._small else network, found
 
     def _mesh(self) -> Any:
         self._resolve_mesh(fit=True)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from varietas.launch.flags import add_chat, add_processes, add_run, add_small, add_text, not_empty
+from varietas.launch.flags import add_chat, add_processes, add_run, add_small, add_text, non_negative_int, not_empty
 
 if TYPE_CHECKING:
     from varietas.train.inference.evaluate import Row
@@ -21,6 +21,7 @@ MANY = 30  # languages that are listed by name
 def add_flags(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_processes(parser)
+    parser.add_argument("--step", type=non_negative_int, metavar="N", help="the checkpoint after N steps (default: the newest)")
     add_text(parser)
     parser.add_argument(
         "--corpus",
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     opened = Run.open(args.run, args.cpu_devices, console=console, corpus=args.corpus, small=small_of(args, console))
     name = name_for(args.text, args.name)
     with console.status("evaluating"):
-        rows = opened.evaluate(documents, name)
+        rows = opened.evaluate(documents, name, args.step)
     console.print(evaluation_table(rows))
     console.print(summary(rows))
     return 0

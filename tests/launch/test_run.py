@@ -15,6 +15,7 @@ from ml_collections import FrozenConfigDict
 
 import varietas
 from varietas.configs import tiny
+from varietas.launch.cli import main
 from varietas.launch.config import base_fields
 from varietas.model.decoder import Decoder
 from varietas.train.run_folder.config import changes
@@ -143,7 +144,12 @@ def test_evaluation_names_every_eu_language_and_those_without_training_text(run:
 def test_evaluation_while_training_does_not_change_the_training(run: varietas.Run, tmp_path: Path) -> None:
     watched = varietas.Run("tiny", {**SHORT, "eval.every": 3}, folder=tmp_path / "watched")
     watched.train()
-    assert watched.digest() == run.digest() and (tmp_path / "watched" / "evaluations" / "declaration" / "3.json").exists()
+    during, after = (json.loads((tmp_path / f"watched/evaluations/declaration/{step}.json").read_text()) for step in (3, 6))
+    assert watched.digest() == run.digest() and during["languages"] != after["languages"]
+    assert main(["evaluate", "--run", str(tmp_path / "watched"), "--step", "3", "--name", "older"]) == 0
+    older = json.loads((tmp_path / "watched/evaluations/older/3.json").read_text())
+    for code, row in during["languages"].items():
+        assert older["languages"][code]["bits_per_byte"] == pytest.approx(row["bits_per_byte"], abs=1e-4)
 
 
 def test_a_model_with_a_part_of_ones_own_trains_and_generates(tmp_path: Path) -> None:
