@@ -29,7 +29,7 @@ def digest(params: Any) -> str:
         array = arrays[name]
         sha.update(f"{name} {array.shape} {array.dtype.name}\n".encode())
         for value in _parts(array):
-            sha.update(np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8))
+            sha.update(np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8).data)
     return sha.hexdigest()
 
 
