@@ -15,7 +15,8 @@ pytestmark = pytest.mark.heavy("docs")
 
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text("utf-8")
-SHORT = ["--config.train.steps=4"]  # added to `train`: its 480 steps would take minutes
+# Added to `train` and `mixture`: 480 steps of 4,096 tokens, and the compilation of all layers, would take minutes.
+SHORT = ["--config.train.steps=4", "--config.train.batch_size=4", "--config.model.n_layers=1"]
 
 
 def section(title: str) -> str:
