@@ -37,13 +37,10 @@ def expanded(small: Params, params: Params) -> Params:
     return jax.tree.map(one, small, params, is_leaf=is_quantized)
 
 
-def logits(params: Params, cfg: ModelConfig) -> np.ndarray:
-    @jax.jit
-    def of(params: Params) -> jax.Array:
-        decoder = bind(graph_and_shapes(cfg)[0], params)
-        return decoder(*ROW) @ whole(decoder.head_DV)
-
-    return np.asarray(of(params))
+@partial(jax.jit, static_argnums=1)
+def logits(params: Params, cfg: ModelConfig) -> jax.Array:
+    decoder = bind(graph_and_shapes(cfg)[0], params)
+    return decoder(*ROW) @ whole(decoder.head_DV)
 
 
 @pytest.mark.parametrize("form", ["int8", "int4"])

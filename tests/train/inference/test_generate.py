@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -69,18 +70,19 @@ def test_greedy_takes_the_most_likely_token_of_a_full_forward_pass(params: Param
     _follow(params, greedy, CFG)
 
 
-def _follow(params: Params, greedy: list[list[int]], cfg: ModelConfig) -> None:
-    @jax.jit
-    def logits(params: Params, tokens: jax.Array, length: jax.Array) -> jax.Array:
-        place = jnp.arange(64)
-        decoder = bind(graph_and_shapes(cfg)[0], params)
-        return decoder(tokens[None], (place < length)[None].astype(jnp.int32), place[None])[0, length - 1] @ decoder.head_DV
+@partial(jax.jit, static_argnums=3)
+def _logits(params: Params, tokens: jax.Array, length: jax.Array, cfg: ModelConfig) -> jax.Array:
+    place = jnp.arange(64)
+    decoder = bind(graph_and_shapes(cfg)[0], params)
+    return decoder(tokens[None], (place < length)[None].astype(jnp.int32), place[None])[0, length - 1] @ decoder.head_DV
 
+
+def _follow(params: Params, greedy: list[list[int]], cfg: ModelConfig) -> None:
     for prompt, text in zip(PROMPTS, greedy, strict=True):
         tokens = np.zeros(64, np.int32)
         tokens[: len(prompt)] = prompt
         for n, token in enumerate(text, len(prompt)):
-            assert token == int(logits(params, tokens, n).argmax())
+            assert token == int(_logits(params, tokens, n, cfg).argmax())
             tokens[n] = token
     assert len(set().union(*greedy)) > 10  # not the same few tokens again and again
 
