@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import pytest
+import several
 import slurm_cluster
 
 if TYPE_CHECKING:
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore it
 jax.config.update("jax_num_cpu_devices", 8)
-jax.config.update(
-    "jax_disable_most_optimizations", True
-)  # compiles in a third of the time; the command line in a process of its own has them
+jax.config.update("jax_disable_most_optimizations", True)
+os.environ |= several.QUICK  # before jax reads it; jax's own variable is for the processes that tests start
 
 REPO = Path(__file__).parents[1]
 HEAVY_MODULE = re.compile(r'^pytestmark = pytest\.mark\.heavy\("(.+)"\)', re.MULTILINE)
@@ -103,11 +103,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keeps the user's cache and key out of the tests; a program that one test compiles is there for the next.
+    """Keeps the user's cache and key out of the tests; a program that one test compiles is there for all, also in other processes of xdist.
 
     A process that a test starts finds this folder's varietas, and the CPU.
     """
-    folder = tmp_path_factory.mktemp("cache")
+    session = tmp_path_factory.getbasetemp()
+    folder = (session.parent if "PYTEST_XDIST_WORKER" in os.environ else session) / "cache"
+    folder.mkdir(exist_ok=True)
     os.environ.pop("COLUMNS", None)  # which xdist sets: tables would be narrower
     os.environ |= {"VARIETAS_CACHE": str(folder), "PYTHONPATH": str(REPO / ".pkg"), "JAX_PLATFORMS": "cpu"}
     os.environ["VARIETAS_KEY"] = str(folder / "ledger.key")

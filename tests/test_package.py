@@ -10,6 +10,8 @@ import tomllib
 import venv
 from pathlib import Path
 
+import several
+
 REPO = Path(__file__).parents[1]
 
 
@@ -24,11 +26,13 @@ def test_the_wheel_trains_from_another_directory(tmp_path: Path, corpus_folder: 
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)]
     subprocess.run(build, check=True, capture_output=True, text=True, env=without)
     wheel = next(tmp_path.glob("varietas-*.whl"))
-    venv.create(tmp_path / "venv", with_pip=True)
+    venv.create(tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", str(wheel)]
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]  # a pip of its own would take seconds to install
+    install = [*pip, "install", "--quiet", "--no-deps", "--disable-pip-version-check", str(wheel)]
     subprocess.run(install, check=True, capture_output=True, text=True, env=without)
-    environment = {**os.environ, "PYTHONPATH": sysconfig.get_paths()["purelib"], "JAX_PLATFORMS": "cpu"}
+    environment = {name: value for name, value in os.environ.items() if name not in several.QUICK}
+    environment["PYTHONPATH"] = sysconfig.get_paths()["purelib"]
     command = [str(tmp_path / "venv" / "bin" / "varietas"), "train", "--config", "tiny", "--run", "run", "--config.train.steps=2"]
     out = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert out.returncode == 0, out.stderr

@@ -8,28 +8,40 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import several
 
 TINY = ("--config", "tiny", "--cpu_devices", "2", "--config.train.steps=12", "--config.checkpoint.every=4")
 
 
 def varietas(*args: str | Path, check: bool = True, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "varietas.launch", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment(), timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 
 
-def environment() -> dict[str, str]:
-    """Without pytest's eight devices; our package found as pytest finds it."""
-    package = str(Path(__file__).parents[2] / ".pkg")
-    return {**os.environ, "PYTHONPATH": package, "JAX_PLATFORMS": "cpu"}
-
-
 def steps_recorded(run: Path) -> list[int]:
     return [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _optimised() -> Iterator[None]:
+    """Programs are those of a user, with all of XLA's optimisations, but in tests that say otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in several.QUICK:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that no other test here needs."""
+    for name, value in several.QUICK.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +73,7 @@ def modules_after(*args: str | Path, status: int = 2, cwd: Path | None = None) -
         "try: status = main(sys.argv[1:])\nexcept SystemExit as end: status = end.code\n"
         "print('modules:', *{name.split('.')[0] for name in sys.modules}); sys.exit(status)"
     )
-    out = subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, env=environment(), cwd=cwd)
+    out = subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, cwd=cwd)
     assert out.returncode == status, out.stderr
     return set(out.stdout.split("modules:")[1].split())
 
@@ -103,25 +115,23 @@ def test_mistakes_are_answered_without_jax(arguments: tuple[str, ...], run: Path
 
 
 def test_output_is_utf8_whatever_the_locale_says(run: Path, tmp_path: Path) -> None:
-    foreign = {**environment(), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    foreign = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "varietas.launch", "evaluate", "--run", str(run)]
     done = subprocess.run(command, capture_output=True, env=foreign, timeout=300)
     assert done.returncode == 0 and "×English" in done.stdout.decode("utf-8"), done.stderr
 
 
-def test_64_bit_types_change_nothing_that_is_kept(tmp_path: Path) -> None:
+def test_64_bit_types_change_nothing_that_is_kept(run: Path, tmp_path: Path) -> None:
     """A notebook or an environment variable may turn them on; a run trains, resumes and generates all the same, in float32."""
-    wide = {**environment(), "JAX_ENABLE_X64": "1"}
-    for steps in (2, 4):
-        command = [sys.executable, "-m", "varietas.launch", "train", *TINY[:4], "--run", "run", f"--config.train.steps={steps}"]
-        done = subprocess.run(command, capture_output=True, text=True, env=wide, cwd=tmp_path, timeout=300)
+    wide, command = tmp_path / "run", [sys.executable, "-m", "varietas.launch", "train", *TINY, "--run", "run"]
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JAX_ENABLE_X64": "1"}, cwd=tmp_path, timeout=300)
         assert done.returncode == 0, done.stderr
-    assert steps_recorded(tmp_path / "run") == [0, 1, 2, 3]
-    usual = varietas("train", *TINY[:4], "--run", "usual", "--config.train.steps=4", cwd=tmp_path)
-    assert usual.returncode == 0
-    losses = [[json.loads(line)["loss"] for line in (tmp_path / run / "metrics.jsonl").open()] for run in ("run", "usual")]
+        assert steps_recorded(wide) == list(range(12))
+        shutil.rmtree(wide / "checkpoints" / "12")  # so it goes on after step 8
+    losses = [[json.loads(line)["loss"] for line in (each / "metrics.jsonl").open()] for each in (wide, run)]
     assert losses[0][0] == losses[1][0] and losses[0] == pytest.approx(losses[1], rel=1e-3)
-    assert varietas("generate", "--run", "run", "--max_tokens", "3", cwd=tmp_path).returncode == 0
+    assert varietas("generate", "--run", wide, "--prompt", "Dobrý den", "--max_tokens", "8").returncode == 0
 
 
 def test_repeated_flags_add_up(tmp_path: Path) -> None:
@@ -156,7 +166,7 @@ def test_digest_is_printed_and_the_same_on_any_mesh(run: Path) -> None:
     assert wrong.returncode == 2 and "it has: 4, 8, 12" in wrong.stderr
 
 
-def test_another_config_is_refused_and_an_allowed_change_is_said(run: Path, tmp_path: Path) -> None:
+def test_another_config_is_refused_and_an_allowed_change_is_said(run: Path, tmp_path: Path, quick: None) -> None:
     other = varietas("train", *TINY, "--run", run, "--config.seed=1", "--config.optim.peak_lr=1e-4", check=False)
     assert other.returncode == 2 and "seed: 0 -> 1" in other.stderr and "optim.peak_lr: 0.003 -> 0.0001" in other.stderr
     shutil.copytree(run, tmp_path / "copy")
@@ -192,7 +202,7 @@ def test_mistakes_are_one_line_and_leave_nothing(arguments: tuple[str, ...], say
     assert list(tmp_path.iterdir()) == []
 
 
-def test_from_ones_own_text_to_a_model(tmp_path: Path) -> None:
+def test_from_ones_own_text_to_a_model(tmp_path: Path, quick: None) -> None:
     """Two languages, one of which the demo does not have; one bad line."""
     lines = [
         json.dumps({"id": str(i), "lang": "mt" if i % 3 else "gle_Latn", "text": f"Sentenza numru {i}. Abairt uimhir {i * 7}."})
@@ -262,7 +272,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(run: Path, tmp_path: Pa
 
     moments = [lambda: recorded(0), saving, lambda: recorded(5), saving, lambda: recorded(9)]
     for number, moment in enumerate(moments):
-        process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while process.poll() is None and not moment():
             time.sleep(0.001)
         process.send_signal(signal.SIGTERM if number == 2 else signal.SIGKILL)

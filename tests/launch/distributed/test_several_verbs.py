@@ -14,10 +14,7 @@ RUN = ("--run", "run")
 SAMPLED = ("--max_tokens", "12", "--temperature", "0.7", "--top_p", "0.9", "--seed", "3")
 
 
-def test_evaluation_generation_and_digest_of_two_processes_are_those_of_one(
-    tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiles in a third of the time
+def test_evaluation_generation_and_digest_of_two_processes_are_those_of_one(tmp_path: Path, corpus_folder: Path) -> None:
     (tmp_path / "own.jsonl").write_text("".join(json.dumps({"text": f"Pes {n} spí doma.", "lang": "cs"}) + "\n" for n in range(9)))
     verbs = [
         ("digest", *RUN),
