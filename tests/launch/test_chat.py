@@ -127,7 +127,7 @@ def test_adapters_learn_other_answers_and_go_out_merged(folder: Path, capsys: py
         "--config.model.lora_rank=8",
         "--config.optim.peak_lr=1e-2",
         f"--config.train.init_from={folder / 'run'}",
-        "--config.eval.every=60",
+        "--config.eval.every=120",
     ]
     do("train", "--run", folder / "lora", *SHAPE, f"--config.data.corpus={folder / 'other'}", "--config.train.steps=120", *lora)
     do("export", "--run", folder / "lora", "--out", folder / "hf_lora")

@@ -11,10 +11,12 @@ from varietas.train import loop
 from varietas.train.execution.steps import due
 from varietas.train.run_folder.digest import digest
 
+FIELDS = {"train.steps": 5, "checkpoint.every": 2, "optim.schedule": "constant"}
+
 
 def test_a_checkpoint_is_saved_after_the_metrics_are_on_disk(tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a power failure, metrics that a checkpoint has passed could not be written again."""
-    run = varietas.Run("tiny", {"train.steps": 5, "checkpoint.every": 2}, folder=tmp_path / "run")
+    run = varietas.Run("tiny", FIELDS, folder=tmp_path / "run")
     metrics, events = run.folder / "metrics.jsonl", list[tuple[str, int]]()
     usual_save, usual_sync = loop.Checkpoints.save, os.fsync
 
@@ -38,7 +40,7 @@ def test_a_checkpoint_is_saved_after_the_metrics_are_on_disk(tmp_path: Path, cor
 
 
 def test_an_evaluation_gets_the_parameters_of_its_step(tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = varietas.Run("tiny", {"train.steps": 5, "checkpoint.every": 2, "eval.every": 2}, folder=tmp_path / "run")
+    run = varietas.Run("tiny", {**FIELDS, "eval.every": 2}, folder=tmp_path / "run")
     evaluated, shown = list[tuple[int, str]](), list[tuple[int, dict[str, float]]]()
 
     def evaluate(params: Any, step: int) -> dict[str, float]:

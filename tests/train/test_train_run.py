@@ -19,10 +19,12 @@ from varietas.train.run_folder.checkpoint import Checkpoints
 from varietas.train.run_folder.evaluations import Evaluation, write
 from varietas.train.run_folder.lock import held
 
+FIELDS = {"train.steps": 2, "checkpoint.every": 0, "optim.schedule": "constant"}
+
 
 @pytest.fixture
 def run(tmp_path: Path, corpus_folder: Path) -> varietas.Run:
-    return varietas.Run("tiny", {"train.steps": 2, "checkpoint.every": 0}, folder=tmp_path / "run")
+    return varietas.Run("tiny", FIELDS, folder=tmp_path / "run")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -81,7 +83,7 @@ def test_what_is_refused_while_the_run_begins_leaves_its_config(run: varietas.Ru
     before = {name: text for name, text in contents(run.folder).items() if name != "attempts.jsonl"}
 
     def refused(why: str, fields: dict[str, Any], build: Any = None) -> None:
-        other = varietas.Run("tiny", {"train.steps": 2, "checkpoint.every": 1, **fields}, folder=run.folder, build=build)
+        other = varietas.Run("tiny", {**FIELDS, "checkpoint.every": 1, **fields}, folder=run.folder, build=build)
         with pytest.raises((ValueError, MemoryError), match=why):
             other.train()
         assert {name: text for name, text in contents(run.folder).items() if name != "attempts.jsonl"} == before
@@ -118,7 +120,7 @@ def test_a_process_with_another_config_is_named_with_the_field(run: varietas.Run
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is set by hours after every step, also while a checkpoint is written."""
-    run = varietas.Run("tiny", {"train.steps": 4, "checkpoint.every": 1}, folder=tmp_path / "run")
+    run = varietas.Run("tiny", {**FIELDS, "train.steps": 4, "checkpoint.every": 1}, folder=tmp_path / "run")
     hours, usual_time, usual_record = [0], time.time, metrics.Recorder.record
 
     def record(*args: Any) -> None:

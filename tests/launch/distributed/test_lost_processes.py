@@ -13,7 +13,7 @@ import several
 
 pytestmark = pytest.mark.heavy("several processes")
 
-TWO = ("train", "--config", "tiny", "--config.mesh.data=2", "--config.mesh.fsdp=1", "--cpu_devices", "1")
+TWO = ("train", "--config", "tiny", "--config.mesh.data=2", "--config.mesh.fsdp=1", "--cpu_devices", "1", several.SAME_PROGRAM)
 ALONE = ("train", "--config", "tiny", "--cpu_devices", "1")
 FOREVER = ("--config.train.steps=100000", "--config.checkpoint.every=5")
 SOON_STUCK = (*FOREVER, "--config.train.stuck_after=15")
@@ -138,7 +138,7 @@ def test_the_service_outlives_a_process_0_that_has_failed_as_long_as_another_liv
 def test_damaged_checkpoints_are_left_out_by_all_alike(tmp_path: Path, corpus_folder: Path) -> None:
     """A flipped bit, a missing file and an empty folder: the two processes go back to the same step."""
     run = tmp_path / "run"
-    arguments = (*TWO, "--run", run, "--config.checkpoint.every=2", "--config.checkpoint.keep=9", "--config.optim.schedule=constant")
+    arguments = (*TWO, "--run", run, "--config.checkpoint.every=2", "--config.checkpoint.keep=9")
     several.run(2, *arguments, "--config.train.steps=8", cwd=tmp_path)
     before = (run / "metrics.jsonl").read_text().splitlines()
     flipped, missing, empty = (

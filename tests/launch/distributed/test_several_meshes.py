@@ -15,17 +15,15 @@ MESHES = {"data": (4, 1, 1), "fsdp": (1, 4, 1), "tensor": (1, 1, 4)}
 
 def train(run: str, mesh: str, steps: int, devices: int) -> list[str | Path]:
     sizes = [f"--config.mesh.{axis}={size}" for axis, size in zip(("data", "fsdp", "tensor"), MESHES[mesh], strict=True)]
-    return ["train", "--config", "tiny", "--run", run, "--cpu_devices", str(devices), f"--config.train.steps={steps}", *sizes]
+    fields = [f"--config.train.steps={steps}", *sizes, several.SAME_PROGRAM]
+    return ["train", "--config", "tiny", "--run", run, "--cpu_devices", str(devices), *fields]
 
 
 def records(run: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_any_mesh_over_processes_has_the_losses_and_documents_of_one_process(
-    tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compiles in a third of the time
+def test_any_mesh_over_processes_has_the_losses_and_documents_of_one_process(tmp_path: Path, corpus_folder: Path) -> None:
     several.run_in_turn(2, [train(mesh, mesh, 4, 2) for mesh in ("fsdp", "tensor")], tmp_path)
     # Two processes go on with the run of one, on another mesh, and one with theirs.
     several.run_in_turn(1, [train("one", "data", 4, 4), train("moved", "fsdp", 2, 4), train("tensor", "data", 6, 4)], tmp_path)

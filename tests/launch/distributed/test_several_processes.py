@@ -11,7 +11,7 @@ import several
 
 pytestmark = pytest.mark.heavy("several processes")
 
-TINY = ("train", "--config", "tiny", "--config.mesh.data=2", "--config.mesh.fsdp=1")
+TINY = ("train", "--config", "tiny", "--config.mesh.data=2", "--config.mesh.fsdp=1", several.SAME_PROGRAM)
 
 
 def losses(run: Path) -> list[tuple[int, float]]:

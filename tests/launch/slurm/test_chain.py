@@ -151,7 +151,7 @@ def test_a_run_over_several_jobs_ends_with_the_parameters_of_an_uninterrupted_on
 
 def test_a_run_on_two_nodes_goes_on_in_the_next_job_after_the_signal_before_the_limit(here: Path) -> None:
     """Slurm sends USR1 to every process; here scancel does. Both save the same step, and the next job ends with the same parameters."""
-    run, steps = here / "two", ["--config.train.steps=40", "--config.checkpoint.every=20"]
+    run, steps = here / "two", ["--config.train.steps=40", "--config.checkpoint.every=20", several.SAME_PROGRAM]
     (here / "here.py").write_text(MACHINE.replace("devices_per_node=2", "devices_per_node=1"))
     submit(run, "--nodes", "2", *steps)
     wait(lambda: len(steps_recorded(run)) > 5)

@@ -16,7 +16,7 @@ from varietas.train.run_folder.records import last_records
 
 pytestmark = pytest.mark.heavy("several processes")
 
-TINY = ("train", "--config", "tiny", "--cpu_devices", "2", "--config.checkpoint.every=40", "--config.eval.every=80")
+TINY = ("train", "--config", "tiny", "--cpu_devices", "2", "--config.checkpoint.every=40", "--config.eval.every=80", several.SAME_PROGRAM)
 STARTING, ENDING = 1.0, 8.0  # seconds, at most, until the kernel knows a process, and from its account's end to its own
 PAUSE = 2.0  # seconds between an end and the next start
 

@@ -135,7 +135,7 @@ def test_without_a_checkpoint_there_is_nothing_to_go_back_to(tmp_path: Path, mon
 
 def test_a_model_that_has_diverged_stops_although_steps_may_be_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planted(monkeypatch, lambda n, _: {"loss": jnp.float32(math.nan)} if n > 2 else None)
-    run = run_of(tmp_path / "run", **{"train.on_not_finite": "skip", "train.steps": 40})
+    run = run_of(tmp_path / "run", **{"train.on_not_finite": "skip", "train.steps": 40, "optim.schedule": "constant"})
     with pytest.raises(NotFinite, match=rf"step {3 + IN_A_ROW}: .*after {IN_A_ROW} steps in a row that were left out"):
         run.train()
 
@@ -146,7 +146,8 @@ def test_garbage_in_the_data_is_a_spike_and_its_rows_are_named(
     """Three rows of step 45 have random tokens. No metric is touched. In a run this short the loss falls fast, so few losses count."""
     monkeypatch.setattr(faults, "WINDOW", 8)
     monkeypatch.setattr(faults, "FEWEST", 8)
-    run = varietas.Run("tiny", {"train.steps": 48, "train.on_spike": "skip"}, folder=tmp_path / "run")
+    fields = {"train.steps": 48, "train.on_spike": "skip", "optim.schedule": "constant"}
+    run = varietas.Run("tiny", fields, folder=tmp_path / "run")
     rows = type(run.stream).rows
 
     def spoilt(stream: Any, start: int, stop: int) -> Any:

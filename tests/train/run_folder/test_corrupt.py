@@ -96,7 +96,7 @@ def test_a_missing_shard_is_told_before_anything_is_compiled_or_left_out(damaged
     said = several.start(1, "train", "--config", "tiny", "--run", "x", f"--config.data.corpus={corpus}", cwd=tmp_path).wait()[0]
     assert said.status == 2 and said.err == f"varietas: {corpus / SHARD}: no such file; copy the corpus again, or prepare it again\n"
     assert said.out == "" and not (tmp_path / "x").exists()
-    fields = {"data.corpus": str(corpus), "data.mixture.weights": "ces_Latn:1, fin_Latn:1", "data.on_corrupt": "skip", "train.steps": 2}
+    fields = {"data.corpus": str(corpus), "data.mixture.weights": "ces_Latn:1, fin_Latn:1", "data.on_corrupt": "skip", "train.steps": 6}
     run = varietas.Run("tiny", fields, folder=tmp_path / "run")
     assert run.train() and {record["why"] for record in read_corrupt(run.folder)} == {"no such file"}
 
