@@ -18,8 +18,8 @@ demo: .venv/demo
 	@echo "3 of 3: generating text and writing the report"
 	$(BIN)/varietas report --run $(RUN)
 
-# Two processes, since half of the time tests wait for processes of their own.
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Three processes, also on two cores: tests wait a quarter of the time, for signals, limits and Slurm.
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: .venv/test
 	$(PYTEST)
