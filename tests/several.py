@@ -15,7 +15,10 @@ PACKAGE = Path(__file__).parents[1] / ".pkg"
 LONGEST = 600.0  # seconds, on a machine that does much else
 # XLA compiles a training step of `tiny` in a fifth of the time. Tests inherit this from conftest.py. Those of test_cli.py and
 # test_package.py take it out, so that what a user has is tested too.
-QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false"}
+QUICK = {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+}
 # Other schedules depend on train.steps and are compiled into the step: each number of steps would be a program of its own.
 SAME_PROGRAM = "--config.optim.schedule=constant"
 
