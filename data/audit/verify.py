@@ -18,8 +18,8 @@ from varietas.data.corpus.shards import DamagedDocument
 from varietas.data.corpus.sources import Sources, sources_of
 from varietas.data.ledger.log import head_of, lines
 from varietas.data.ledger.merkle import root
-from varietas.data.ledger.statement import CHECKPOINTS, ENVELOPE, check_signed, signed_of
-from varietas.data.ledger.steps import STEPS, Step, steps_of
+from varietas.data.ledger.statement import ENVELOPE, check_signed, signed_of
+from varietas.data.ledger.steps import CHECKPOINTS, STEPS, Step, steps_of
 from varietas.data.stream.loader import DIGESTS, batches
 from varietas.data.stream.stream import Stream
 

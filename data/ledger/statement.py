@@ -14,14 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from varietas.data.files import write_atomically, write_json
 from varietas.data.ledger import signing
 from varietas.data.ledger.log import BrokenLog, Head, head_of
-from varietas.data.ledger.steps import STEPS, steps_of
+from varietas.data.ledger.steps import CHECKPOINTS, STEPS, steps_of
 
-CHECKPOINTS = "checkpoints.jsonl"  # whose lines the trainer defines
 ENVELOPE, KEY = "statement.dsse.json", "key.pub"
 KIND = "urn:varietas:training-ledger:v1"
 
 
-def sign_ledger(folder: Path, key: Ed25519PrivateKey, parameters: dict[str, Any] | None = None) -> Path:
+def sign_ledger(folder: str | Path, key: Ed25519PrivateKey, parameters: dict[str, Any] | None = None) -> Path:
     """Signs a ledger as it is now, and returns the path of the envelope. The public key is written beside it.
 
     Args:
@@ -33,6 +32,7 @@ def sign_ledger(folder: Path, key: Ed25519PrivateKey, parameters: dict[str, Any]
         ValueError: If there is no ledger.
         BrokenLog: If it was changed.
     """
+    folder = Path(folder)
     heads = {name: head_of(folder / name) for name in (STEPS, CHECKPOINTS) if (folder / name).exists() or name == STEPS}
     last = next(iter(deque(steps_of(folder), 1)), None)
     subject = {name: head.root for name, head in heads.items()} | ({"parameters": parameters["sha256"]} if parameters else {})

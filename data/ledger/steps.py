@@ -4,12 +4,16 @@
     {"step": 0, "rows": "9f2c…"}                   the root of the tree over the digests of the rows of step 0, in their order
     {"step": 1, "rows": "71b0…", "left_out": "…"}  rows that did not change the model, and why
 
-Neither processes nor devices nor restarts change any of it. Of several processes, each notes the rows that it reads; process 0 writes.
+checkpoints.jsonl is a log too: which checkpoint came of how many of these lines. Neither processes nor devices nor restarts change
+steps.jsonl. Of several processes, each notes the rows that it reads; process 0 writes.
 """
 
+import hashlib
+import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,8 @@ from varietas.data.files import new_file
 from varietas.data.ledger.log import Head, Log, Record, lines
 from varietas.data.ledger.merkle import root
 
-STEPS, NOTES = "steps.jsonl", "notes"
+STEPS, CHECKPOINTS, NOTES = "steps.jsonl", "checkpoints.jsonl", "notes"
+DIGEST = 32  # bytes of a row's digest
 VISIBLE_AFTER = 60.0  # seconds: network file systems show a new file to other nodes with some delay
 
 
@@ -31,16 +36,16 @@ class StepLedger:
         context: What the rows follow from, such as `stream.context.context_of` returns; JSON must be able to hold it.
         start: The first step that is to be written. Later ones, from before a restart, are removed.
         process: The number of this process; process 0 writes.
-        rows: The rows of each batch that this process notes, ascending; None for all.
 
     Raises:
-        BrokenLog: If steps.jsonl was changed.
+        BrokenLog: If a log of the ledger was changed.
+        ValueError: If steps before `start` are missing.
     """
 
-    def __init__(self, folder: Path, context: Record, start: int, process: int = 0, rows: Sequence[int] | None = None):
-        self._folder, self._batch_size, self._next = folder, int(context["batch_size"]), start
-        self._process, self._rows = process, None if rows is None else np.array(rows, np.int64)
-        self._noted: dict[int, np.ndarray] = {}
+    def __init__(self, folder: str | Path, context: Record, start: int = 0, process: int = 0):
+        self._folder, self._batch_size, self._next, self._process = Path(folder), int(context["batch_size"]), start, process
+        self._context = hashlib.sha256(json.dumps(context, sort_keys=True).encode()).hexdigest()[:8]
+        self._noted: dict[int, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
         if process:
             return
         known: Record | None = None
@@ -51,80 +56,131 @@ class StepLedger:
             known = record["context"] if stays and "context" in record else known
             return stays
 
-        self._log = Log(folder / STEPS, keeps)
+        self._log = Log(self._folder / STEPS, keeps)
+        if self._log.last and start > (has := self._log.last["step"] + ("rows" in self._log.last)):
+            raise ValueError(
+                f"{self._folder / STEPS} has the steps before {has}, but the run continues at step {start}: continue from an earlier "
+                "checkpoint, and let the ledger commit before each checkpoint is saved; or move the folder away, and a new ledger begins"
+            )
         if context != known:
             self._log.append([{"step": start, "context": context}])
+        self._checkpoints = Log(self._folder / CHECKPOINTS, lambda record: record["step"] <= start)
 
     @property
     def head(self) -> Head:
         """What steps.jsonl holds so far. Only process 0 knows it."""
         return self._log.head
 
-    def note(self, step: int, digests: np.ndarray) -> None:
-        """Notes the digests of the rows of a step that this process reads, uint8 (rows, 32), as `row_digests` returns them."""
-        self._noted[step] = digests
+    @property
+    def last_checkpoint(self) -> Record:
+        """The last line of checkpoints.jsonl; empty without one. Only process 0 knows it."""
+        return self._checkpoints.last
 
-    def share(self, stop: int) -> None:
-        """Gives process 0 what this process has noted of the steps before `stop`. Every process calls it; then process 0 may `commit`.
+    def note(self, step: int, rows: np.ndarray, digests: np.ndarray) -> None:
+        """Notes rows of a step that this process reads. It may be called several times for a step.
+
+        Args:
+            step: The step, from 0.
+            rows: Their numbers in the stream, (n,), in any order. Step s has rows s * batch_size and following.
+            digests: Their digests, uint8 (n, DIGEST), as `row_digests` or `TrainingRows` return them.
 
         Raises:
-            OSError: If the notes cannot be written.
+            ValueError: If a row is not of this step.
         """
-        if self._rows is not None and stop > self._next:
-            (self._folder / NOTES).mkdir(parents=True, exist_ok=True)
-            with new_file(self._notes(stop, self._process)) as file, file.open("wb") as out:
-                np.savez(out, rows=self._rows, digests=self._taken(stop))
-        if self._process:
-            self._next = max(stop, self._next)
+        rows, digests = np.asarray(rows, np.int64), np.asarray(digests)
+        if rows.ndim != 1 or digests.shape != (len(rows), DIGEST) or digests.dtype != np.uint8:
+            raise ValueError(f"step {step}: rows {rows.shape}, digests {digests.shape} {digests.dtype}: expected (n,), (n, {DIGEST}) uint8")
+        first = step * self._batch_size
+        if strangers := rows[(rows < first) | (rows >= first + self._batch_size)].tolist():
+            raise ValueError(
+                f"row {strangers[0]} is not of step {step}, which has rows {first} to {first + self._batch_size - 1}: read the rows in "
+                "their order, which is random already, and number steps from the beginning of the run"
+            )
+        self._noted[step].append((rows, digests))
 
-    def commit(self, stop: int, left_out: Mapping[int, str] | None = None) -> Head:
-        """Writes the lines of all steps before `stop`. They are on disk when this returns.
+    def commit(self, stop: int, left_out: Mapping[int, str] | None = None) -> None:
+        """Writes the lines of all steps before `stop`. Every process calls it, before each checkpoint.
+
+        When it returns in process 0, the lines are on disk. Process 0 waits until the rows of the others are there; they wait for nobody.
 
         Args:
             stop: The number of steps done.
-            left_out: Why some of them did not change the model, by step.
+            left_out: Why some of them did not change the model, by step. Only that of process 0 counts.
 
         Raises:
             OSError: If they cannot be written.
-            ValueError: If the rows of a step were not noted.
+            ValueError: If rows of a step were not noted.
         """
         reasons, begin = left_out or {}, self._next
-        if stop > begin:
-            digests = self._taken(stop) if self._rows is None else self._gathered(stop)
-            roots = [root(row.tobytes() for row in of_step).hex() for of_step in digests]
+        if stop <= begin:
+            return
+        for step in range(begin, stop):
+            if step not in self._noted:
+                raise ValueError(f"the rows of step {step} were not noted; note each step before the ledger commits to it")
+        noted = [part for step in range(begin, stop) for part in self._noted.pop(step)]
+        rows, digests = (np.concatenate(column) for column in zip(*noted, strict=True))
+        if self._process:
+            (self._folder / NOTES).mkdir(parents=True, exist_ok=True)
+            with new_file(self._notes(stop, self._process)) as file, file.open("wb") as out:
+                np.savez(out, rows=rows, digests=digests)
+        else:
+            whole = self._gathered(stop, rows, digests)
+            roots = [root(row.tobytes() for row in of_step).hex() for of_step in whole]
             said = ({"left_out": reasons[step]} if step in reasons else {} for step in range(begin, stop))
             self._log.append([{"step": begin + n, "rows": found, **why} for n, (found, why) in enumerate(zip(roots, said, strict=True))])
             for file in (self._folder / NOTES).glob("*.npz"):
-                file.unlink()
-            self._next = stop
-        return self._log.head
+                if int(file.name.split("-")[0]) <= stop:
+                    file.unlink()
+        self._next = stop
 
-    def _taken(self, stop: int) -> np.ndarray:
-        """Returns the noted digests of the steps before `stop`, uint8 (steps, rows, 32), and forgets them."""
-        try:
-            return np.stack([self._noted.pop(step) for step in range(self._next, stop)])
-        except KeyError as missing:
-            raise ValueError(f"the rows of step {missing} were not noted; note each step before the ledger commits to it") from None
+    def add_checkpoint(self, step: int, what: Record) -> None:
+        """Writes a line to checkpoints.jsonl. Of several processes, only process 0 does it.
 
-    def _gathered(self, stop: int) -> np.ndarray:
-        """Returns the digests that all processes have noted of the steps before `stop`, uint8 (steps, batch_size, 32)."""
-        found = np.zeros((stop - self._next, self._batch_size, 32), np.uint8)
-        there, end = np.zeros(self._batch_size, bool), time.monotonic() + VISIBLE_AFTER
-        while True:
+        Args:
+            step: The number of steps done before it, which is that of the last `commit`.
+            what: What the line says of the checkpoint beside that: its digest (such as `{"files": digests_of(…)}`), the config, the code.
+
+        Raises:
+            OSError: If it cannot be written.
+            ValueError: If the ledger has not committed to exactly these steps.
+        """
+        if step != self._next:
+            raise ValueError(
+                f"a checkpoint of step {step}, but the ledger has committed to the steps before {self._next}; commit({step}) first"
+            )
+        if not self._process:
+            self._checkpoints.append([{"step": step, "steps": asdict(self.head), **what}])
+
+    def _gathered(self, stop: int, rows: np.ndarray, digests: np.ndarray) -> np.ndarray:
+        """Returns the digests of all rows of the steps before `stop`, uint8 (steps, batch_size, DIGEST).
+
+        Args:
+            stop: As in `commit`.
+            rows: Those that this process has noted, (n,).
+            digests: Their digests, uint8 (n, DIGEST).
+        """
+        first = self._next * self._batch_size
+        found = np.zeros(((stop - self._next) * self._batch_size, DIGEST), np.uint8)
+        there, end = np.zeros(len(found), bool), time.monotonic() + VISIBLE_AFTER
+        found[rows - first], there[rows - first] = digests, True
+        while not there.all():
             for file in (self._folder / NOTES).glob(self._notes(stop, "*").name):
                 with np.load(file, allow_pickle=False) as notes:
-                    found[:, notes["rows"]], there[notes["rows"]] = notes["digests"], True
+                    found[notes["rows"] - first], there[notes["rows"] - first] = notes["digests"], True
             if there.all():
-                return found
+                break
             if time.monotonic() > end:
+                step, row = divmod(first + int(np.argmin(there)), self._batch_size)
                 raise ValueError(
-                    f"{self._folder / NOTES}: no process has noted row {int(np.argmin(there))} of steps {self._next} to {stop - 1}; every "
-                    "process has to share its rows, in a folder that all see"
+                    f"no process has noted row {row} of step {step}: every process that reads rows has to note them and to commit to the "
+                    f"same steps with the same context, and all have to see {self._folder}"
                 )
             time.sleep(0.2)
+        return found.reshape(-1, self._batch_size, DIGEST)
 
     def _notes(self, stop: int, process: int | str) -> Path:
-        return self._folder / NOTES / f"{self._next}-{stop}.{process}.npz"
+        """Returns the file of what a process has noted since the last commit."""
+        return self._folder / NOTES / f"{stop}-{self._next}-{self._context}.{process}.npz"
 
 
 @dataclass(frozen=True)

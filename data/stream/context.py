@@ -2,16 +2,36 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from varietas.data.corpus.corpus import Corpus
 from varietas.data.corpus.removals import removed_from
-from varietas.data.corpus.sources import Sources, sources_of
+from varietas.data.corpus.sources import Sources, open_corpus, sources_of
 from varietas.data.ledger.log import BrokenLog
-from varietas.data.stream.mixture import Mixture, Phase
+from varietas.data.stream.mixture import Mixture, Phase, from_config
 from varietas.data.stream.stream import Stream
 
 FORMAT = 1  # of the rows: changed when the same context would give other rows
+
+
+def open_stream(corpus: str | Path, seq_len: int, seed: int, mixture: Mapping[str, Any] | None = None) -> Stream:
+    """Returns the training rows that a run of Varietas with these values would read.
+
+    Documents that were removed from the corpus (`varietas audit remove`) are left out.
+
+    Args:
+        corpus: The folder of a prepared corpus; several with commas between them.
+        seq_len: Tokens of a row.
+        seed: Seed of the order of documents and rows.
+        mixture: Fields of `data.mixture`, as a config or the config.json of a run has them; those that are missing have the default of
+            `data.stream.mixture.Mixture`.
+
+    Raises:
+        ValueError: If there is no such corpus, it is damaged, or the mixture does not fit it.
+    """
+    opened = open_corpus(str(corpus))
+    return Stream(opened, from_config(mixture or {}), seq_len, seed, without=removed_from(opened))
 
 
 def context_of(stream: Stream, batch_size: int) -> dict[str, Any]:

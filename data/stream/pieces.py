@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,3 +45,9 @@ def joined(parts: Sequence[Pieces]) -> Pieces:
     if not parts:
         return Pieces(*np.zeros((6, 0), np.int64))
     return Pieces(*(np.concatenate(column) for column in zip(*(vars(part).values() for part in parts), strict=True)))
+
+
+def runs(numbers: np.ndarray) -> list[tuple[int, int]]:
+    """Returns the runs of consecutive numbers, each as its first number and the one after its last. `numbers` ascend, each once."""
+    begins = np.flatnonzero(np.diff(numbers, prepend=numbers[:1] - 2) != 1).tolist()
+    return [(int(numbers[begin]), int(numbers[begin]) + end - begin) for begin, end in pairwise([*begins, len(numbers)])]

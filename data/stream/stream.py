@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from varietas.data.chat.marks import widened, without_marks
+from varietas.data.chat.unmarked import unmarked
 from varietas.data.corpus.corpus import Corpus, damaged
 from varietas.data.corpus.removals import Removed
 from varietas.data.corpus.sources import Sources, sources_of
@@ -22,11 +23,10 @@ from varietas.data.hashing import hash64
 from varietas.data.stream.blocks import blocks, places
 from varietas.data.stream.mixture import Mixture
 from varietas.data.stream.packing import fill, pack
-from varietas.data.stream.pieces import Piece, Pieces, joined
+from varietas.data.stream.pieces import Piece, Pieces, joined, runs
 from varietas.data.stream.queue import Queue
 from varietas.data.stream.shares import Stratum, course, strata_of
 from varietas.data.stream.shuffle import lead_languages, shuffle
-from varietas.data.stream.unmarked import unmarked
 
 BLOCK_ROWS = 2048
 NOTHING = Removed()
@@ -170,8 +170,15 @@ class Stream:
             DamagedDocument: If a document is damaged and `skip_damaged` is not set.
             OSError: If a disk fails.
         """
-        pieces, n_rows = self.pieces(start, stop), stop - start
-        row = pieces.row - start
+        return self._rows(self.pieces(start, stop), np.arange(start, stop))
+
+    def rows_at(self, numbers: np.ndarray) -> Rows:
+        """Computes the rows of these numbers, int64 (n,), ascending and each once. They are read together. Returns and raises as `rows`."""
+        return self._rows(joined([self.pieces(start, stop) for start, stop in runs(numbers)]), numbers)
+
+    def _rows(self, pieces: Pieces, numbers: np.ndarray) -> Rows:
+        """Returns the rows of these numbers, of which `pieces` are."""
+        row, n_rows = np.searchsorted(numbers, pieces.row), len(numbers)
         ends = np.searchsorted(row, np.arange(n_rows), side="right")  # where each row's pieces end; its padding, if any, goes there
         padding = self.seq_len - np.bincount(row, pieces.size, n_rows).astype(np.int64)
         sizes = np.insert(pieces.size, ends, padding)

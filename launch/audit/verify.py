@@ -86,13 +86,22 @@ def damaged_in(run: Path) -> dict[tuple[str, str], list[int]]:
 
 def check_checkpoints(run: Path, ledger: Path) -> Iterator[tuple[str, str]]:
     """Yields what is wrong with each checkpoint that is still there ("" if nothing), and what was checked."""
+    from varietas.data.ledger.checkpoint_files import faults_of
     from varietas.data.ledger.log import lines
-    from varietas.data.ledger.statement import CHECKPOINTS
+    from varietas.data.ledger.steps import CHECKPOINTS
     from varietas.train.run_folder.folder import saved_steps
 
     if not (ledger / CHECKPOINTS).exists():
         return
     named = {line.record["step"]: line.record for line in lines(ledger / CHECKPOINTS)}
+    of_others = {step: record["files"] for step, record in named.items() if "files" in record}
+    for step, files in of_others.items():
+        faults = list(faults_of(files, ledger))
+        yield from ((f"checkpoint {step}: {fault}", "") for fault in faults)
+        if not faults and any((ledger / name).exists() for name in files):
+            yield "", f"checkpoint {step}: its files are those that the ledger has"
+    if of_others:
+        return
     yield from config_faults(run, next(reversed(named.values()), None))
     there = saved_steps(run)
     if not there:

@@ -9,16 +9,15 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
-from varietas.data.ledger.log import Head, Log
 from varietas.data.ledger.signing import own_key
-from varietas.data.ledger.statement import CHECKPOINTS, sign_ledger
+from varietas.data.ledger.statement import sign_ledger
 from varietas.data.ledger.steps import StepLedger
 from varietas.data.packages import source_digest, version_of
 from varietas.data.stream.context import context_of
@@ -52,19 +51,16 @@ class RunLedger:
         self, run: Path, stream: Stream, batch_size: int, mesh: Mesh, config: Mapping[str, Any], restored: Mapping[str, Any] | None
     ):
         self._run, self._config, self._start = run, config, int(restored["step"]) if restored else 0
-        rows = [row for first, last in local_rows(mesh, batch_size) for row in range(first, last)] if jax.process_count() > 1 else None
-        self._steps = StepLedger(run / FOLDER, context_of(stream, batch_size), self._start, jax.process_index(), rows)
-        self._committed: Head | None = None
-        if is_first():
-            self._checkpoints = Log(run / FOLDER / CHECKPOINTS, lambda record: record["step"] <= self._start)
-            if restored and self._checkpoints.last.get("step") != self._start:  # the process was killed before it wrote the line
-                self._committed = self._steps.head
-                self.add_checkpoint(restored)
+        self._rows = np.concatenate([np.arange(first, last) for first, last in local_rows(mesh, batch_size)])
+        self._batch_size = batch_size
+        self._steps = StepLedger(run / FOLDER, context_of(stream, batch_size), self._start, jax.process_index())
+        if restored and is_first() and self._steps.last_checkpoint.get("step") != self._start:
+            self.add_checkpoint(restored)  # the process was killed before it wrote the line
 
     def noting(self, rows: Iterator[Rows]) -> Iterator[Rows]:
         """Yields the rows of each step without their digests, which are noted."""
         for step, batch in enumerate(rows, self._start):
-            self._steps.note(step, batch[DIGESTS])
+            self._steps.note(step, step * self._batch_size + self._rows, batch[DIGESTS])
             yield {name: values for name, values in batch.items() if name != DIGESTS}
 
     def commit(self, n: int) -> None:
@@ -73,23 +69,18 @@ class RunLedger:
         Raises:
             OSError: If they cannot be written.
         """
-        self._steps.share(n)
+        if not is_first():
+            self._steps.commit(n)
         exchange()
         if is_first():
             left_out = read(self._run)
-            self._committed = self._steps.commit(n, {step: why for step in range(n) if (why := reason(left_out, step))} if left_out else {})
+            self._steps.commit(n, {step: why for step in range(n) if (why := reason(left_out, step))} if left_out else {})
 
     def add_checkpoint(self, meta: Mapping[str, Any]) -> None:
         """Writes the line of a checkpoint: `meta` is what it holds beside its arrays."""
-        if is_first() and self._committed:
-            record = {
-                "step": meta["step"],
-                "steps": asdict(self._committed),
-                "checkpoint": checkpoint_digest(meta),
-                "code": {"version": version_of("varietas") or "source", "sha256": source_digest()},
-                "config": dict(self._config),
-            }
-            self._checkpoints.append([record])
+        if is_first():
+            code = {"version": version_of("varietas") or "source", "sha256": source_digest()}
+            self._steps.add_checkpoint(meta["step"], {"checkpoint": checkpoint_digest(meta), "code": code, "config": dict(self._config)})
 
 
 def checkpoint_digest(meta: Mapping[str, Any]) -> str:

@@ -1,26 +1,32 @@
 """steps.jsonl: the same for one process and several, with or without restarts."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from varietas.data.ledger import steps as steps_module
-from varietas.data.ledger.log import BrokenLog, head_of
+from varietas.data.ledger.log import BrokenLog, head_of, lines
 from varietas.data.ledger.merkle import root
-from varietas.data.ledger.steps import STEPS, StepLedger, steps_of
+from varietas.data.ledger.steps import CHECKPOINTS, STEPS, StepLedger, steps_of
 
 B, N = 6, 12
 CONTEXT = {"batch_size": B, "seed": 1}
 DIGESTS = np.random.default_rng(0).integers(0, 256, (N, B, 32), np.uint8)
 
 
+def note(ledger: StepLedger, step: int, held: Sequence[int] = range(B)) -> None:
+    """Notes some rows of a step, given by their places in it."""
+    ledger.note(step, step * B + np.array(held), DIGESTS[step][list(held)])
+
+
 def write(folder: Path, *, start: int = 0, stops: tuple[int, ...] = (N,), context: dict[str, int] = CONTEXT) -> StepLedger:
     ledger, begin = StepLedger(folder, context, start), start
     for stop in stops:
         for step in range(begin, stop):
-            ledger.note(step, DIGESTS[step])
+            note(ledger, step)
         ledger.commit(stop, {4: "loss nan"})
         begin = stop
     return ledger
@@ -39,7 +45,7 @@ def test_restarts_leave_no_trace(tmp_path: Path) -> None:
     """A run that is killed after its ledger is written and before its checkpoint is does some steps again."""
     whole = write(tmp_path / "whole").head
     ledger = write(tmp_path / "cut", stops=(5, 9))
-    ledger.note(9, DIGESTS[9])
+    note(ledger, 9)
     assert write(tmp_path / "cut", start=5, stops=(6,)).head != whole
     assert write(tmp_path / "cut", start=6).head == whole
     assert (tmp_path / "cut" / STEPS).read_bytes() == (tmp_path / "whole" / STEPS).read_bytes()
@@ -57,29 +63,73 @@ def test_another_context_is_written_once(tmp_path: Path) -> None:
 
 
 def test_processes_combine_their_rows(tmp_path: Path) -> None:
-    """Process 2 holds the same rows as process 1; those of process 0 are no neighbours."""
-    rows = [(0, 1, 4), (2, 3, 5), (2, 3, 5)]
-    ledgers = [StepLedger(tmp_path / "several", CONTEXT, 0, process, held) for process, held in enumerate(rows)]
+    """Process 2 holds the same rows as process 1; those of process 0 are no neighbours, and come one by one in another order."""
+    several = tmp_path / "several"
+    ledgers = [StepLedger(several, CONTEXT, 0, process) for process in range(3)]
     for begin, stop in ((0, 7), (7, N)):
-        for ledger, held in zip(ledgers, rows, strict=True):
+        for process in (2, 1, 0):
             for step in range(begin, stop):
-                ledger.note(step, DIGESTS[step][list(held)])
-            ledger.share(stop)
-        ledgers[0].commit(stop, {4: "loss nan"})
+                for held in ((2, 3, 5),) if process else ((4,), (1,), (0,)):
+                    note(ledgers[process], step, held)
+            ledgers[process].commit(stop, {4: "loss nan"})
     assert ledgers[0].head == write(tmp_path / "one").head
-    assert sorted(path.name for path in (tmp_path / "several").rglob("*") if path.is_file()) == [STEPS]
+    assert sorted(path.name for path in several.rglob("*") if path.is_file()) == [STEPS]
+
+
+def test_notes_from_before_another_context_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Process 1 is killed together with process 0, which has not committed; then a document is removed, so the rows are others."""
+    monkeypatch.setattr(steps_module, "VISIBLE_AFTER", 0.1)
+    killed = StepLedger(tmp_path, CONTEXT, 0, 1)
+    note(killed, 0, (3, 4, 5))
+    killed.commit(1)
+    ledger = StepLedger(tmp_path, {**CONTEXT, "removed": 1}, 0)
+    note(ledger, 0, (0, 1, 2))
+    with pytest.raises(ValueError, match="no process has noted row 3 of step 0"):
+        ledger.commit(1)
+    again = StepLedger(tmp_path, CONTEXT, 0)
+    note(again, 0, (0, 1, 2))
+    again.commit(1)
+    assert again.head == write(tmp_path / "one", stops=(1,)).head
 
 
 def test_rows_that_nobody_notes_are_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps_module, "VISIBLE_AFTER", 0.1)
-    ledger = StepLedger(tmp_path, CONTEXT, 0, 0, (0, 1, 2))
-    ledger.note(0, DIGESTS[0][:3])
-    ledger.share(1)
-    with pytest.raises(ValueError, match="no process has noted row 3 of steps 0 to 0"):
-        ledger.commit(1)
-    alone = StepLedger(tmp_path / "alone", CONTEXT, 0)
-    with pytest.raises(ValueError, match="the rows of step 0 were not noted"):
-        alone.commit(1)
+    ledger = StepLedger(tmp_path, CONTEXT)
+    note(ledger, 0)
+    note(ledger, 1, (0, 1, 2))
+    with pytest.raises(ValueError, match="the rows of step 2 were not noted"):
+        ledger.commit(3)
+    with pytest.raises(ValueError, match=rf"no process has noted row 3 of step 1: .* all have to see {tmp_path}"):
+        ledger.commit(2)
+
+
+def test_rows_in_another_order_than_the_stream_has_are_refused(tmp_path: Path) -> None:
+    ledger = StepLedger(tmp_path, CONTEXT)
+    with pytest.raises(ValueError, match="row 12 is not of step 1, which has rows 6 to 11: read the rows in their order"):
+        ledger.note(1, np.array([6, 12]), DIGESTS[0][:2])
+    with pytest.raises(ValueError, match=r"step 1: rows \(2,\), digests \(3, 32\) uint8: expected"):
+        ledger.note(1, np.array([6, 7]), DIGESTS[0][:3])
+
+
+def test_steps_that_were_not_committed_before_a_checkpoint_are_missed(tmp_path: Path) -> None:
+    write(tmp_path, stops=(5,))
+    with pytest.raises(ValueError, match=r"has the steps before 5, but the run continues at step 6: continue from an earlier checkpoint"):
+        StepLedger(tmp_path, CONTEXT, 6)
+
+
+def test_checkpoints_follow_from_the_steps_before_them(tmp_path: Path) -> None:
+    ledger = write(tmp_path, stops=(5,))
+    with pytest.raises(ValueError, match=r"a checkpoint of step 6, but .* the steps before 5; commit\(6\) first"):
+        ledger.add_checkpoint(6, {})
+    ledger.add_checkpoint(5, {"files": {"a": "00"}})
+    note(ledger, 5)
+    ledger.commit(6)
+    ledger.add_checkpoint(6, {"files": {"b": "11"}})
+    StepLedger(tmp_path, CONTEXT, 5, process=1).add_checkpoint(5, {})  # only process 0 writes
+    again = StepLedger(tmp_path, CONTEXT, 5)
+    (line,) = lines(tmp_path / CHECKPOINTS)
+    assert line.record.items() >= {"step": 5, "steps": {"size": 6, "root": again.head.root}, "files": {"a": "00"}}.items()
+    assert again.last_checkpoint["step"] == 5
 
 
 def test_a_changed_ledger_is_not_continued(tmp_path: Path) -> None:
