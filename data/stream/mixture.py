@@ -45,7 +45,7 @@ def from_config(config: Mapping[str, Any]) -> Mixture:
     """
     config = dict(config)
     phases = config.pop("phases", {})
-    usual = {field.name: field.default for field in fields(Mixture) if field.name != "phases"}
+    usual: dict[str, Any] = {field.name: field.default for field in fields(Mixture) if field.name != "phases"}
     _check_fields(config, usual, "data.mixture")
     base = Mixture(**{field: type(usual[field])(value) for field, value in config.items()})  # a ledger tells 1 from 1.0
     _check(base, "data.mixture")
