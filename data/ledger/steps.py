@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from varietas.data.files import new_file
 from varietas.data.ledger.log import Head, Log, Record, lines
@@ -76,7 +77,7 @@ class StepLedger:
         """The last line of checkpoints.jsonl; empty without one. Only process 0 knows it."""
         return self._checkpoints.last
 
-    def note(self, step: int, rows: np.ndarray, digests: np.ndarray) -> None:
+    def note(self, step: int, rows: ArrayLike, digests: ArrayLike) -> None:
         """Notes rows of a step that this process reads. It may be called several times for a step.
 
         Args:
