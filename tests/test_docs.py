@@ -93,3 +93,33 @@ def test_the_commands_of_a_first_allocation(tmp_path: Path, corpus_folder: Path)
         assert verb != "submit" or "#SBATCH --account=project_465000001" in done.stdout
         verbs.append(verb)
     assert verbs == ["plan", "submit", "submit", "status"]
+
+
+def test_the_commands_for_an_auditor(tmp_path: Path, corpus_folder: Path) -> None:
+    """On documents with URLs, of which letter.txt is none; each command does what the page says before and after it."""
+    from varietas.data.text.embedded import training_documents
+
+    (tmp_path / "texts").mkdir()
+    for code, short in (("ces_Latn", "cs"), ("fin_Latn", "fi")):
+        chosen = [document for document in training_documents() if document.lang == code]
+        about = [{"id": f"{code[:3]}-{n}", "url": f"https://example.org/{short}/{n}", "source": "web"} for n in range(len(chosen))]
+        records = [json.dumps({"text": d.text, "lang": code, **known}, ensure_ascii=False) for d, known in zip(chosen, about, strict=True)]
+        (tmp_path / "texts" / f"{short}.jsonl").write_text("\n".join(records))
+    (tmp_path / "letter.txt").write_text("Vážená paní, tento dopis nikdo jiný nemá.")
+    (tmp_path / "embedded.model").write_bytes((corpus_folder / "tokenizer.model").read_bytes())
+    said = {}
+    for line in (line for block in blocks((REPO / "docs" / "audit.md").read_text("utf-8")) for line in block.splitlines()):
+        _, *arguments = shlex.split(line)
+        paths = [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.glob("texts/*.jsonl"))]
+        command = [part for argument in arguments for part in (paths if argument == "texts/*.jsonl" else [argument])]
+        done = subprocess.run(
+            [sys.executable, "-m", "varietas.launch", *command], cwd=tmp_path, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, f"{line}: {done.stdout} {done.stderr}"
+        said[line] = done.stdout
+    outputs = list(said.values())
+    assert "No document of" in said["varietas audit find --run runs/a --text letter.txt"]
+    assert "of ces_Latn is in the corpus: id ces-7" in said["varietas audit check proof.json --key runs/a/ledger/key.pub"]
+    assert sum("everything that was checked agrees" in text for text in outputs) == 3
+    verbs = {line.split()[2] for line in said if line.startswith("varietas audit ")}
+    assert verbs == {"documents", "find", "verify", "prove", "check", "seal", "remove", "exposure", "summary", "croissant"}
