@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from varietas.data.corpus.commitment import leaves
 from varietas.data.corpus.corpus import Corpus
 from varietas.data.corpus.index import entries
 from varietas.data.corpus.sources import Sources, sources_of
@@ -55,6 +56,8 @@ def documents_of(stream: Stream, start: int, stop: int) -> list[dict[str, Any]]:
 def described(corpus: Corpus | Sources, documents: Sequence[Place]) -> list[dict[str, Any]]:
     """Returns what the index says of each of these documents: the values of FIELDS by name.
 
+    In the public part of a corpus, a document of a sealed source has its two commitments instead of an id and a URL.
+
     Raises:
         ValueError: If the index of the corpus is damaged.
     """
@@ -65,8 +68,14 @@ def described(corpus: Corpus | Sources, documents: Sequence[Place]) -> list[dict
             if mine:
                 numbers = np.array([documents[at][2] for at in mine])
                 for at, entry in zip(mine, entries(source, code, numbers, FIELDS), strict=True):
-                    out[at] = entry
+                    out[at] = _committed(source, code, documents[at][2], entry) if entry["source"] in source.sealed else entry
     return out
+
+
+def _committed(corpus: Corpus, code: str, number: int, entry: dict[str, Any]) -> dict[str, Any]:
+    leaf = leaves(corpus, code)[number].tobytes().hex()
+    half = len(leaf) // 2
+    return {**entry, "text_commitment": leaf[:half], "entry_commitment": leaf[half:]}
 
 
 def texts_of(stream: Stream, documents: Sequence[dict[str, Any]]) -> Iterator[str]:

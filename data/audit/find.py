@@ -39,7 +39,7 @@ def documents_with(corpus: Corpus | Sources, by: str, value: str) -> Numbers:
         value: The id, the beginning of the URL, the source, or the text itself.
 
     Raises:
-        ValueError: If the index of the corpus is damaged.
+        ValueError: If the index of the corpus is damaged, or does not say enough because this is the public part of the corpus.
     """
     found: Numbers = {}
     for name, part in sources_of(corpus).items():
@@ -54,6 +54,9 @@ def documents_with(corpus: Corpus | Sources, by: str, value: str) -> Numbers:
                 numbers = matching(part, code, by, partial(pc.equal, value))
             if len(numbers):
                 found[name, code] = numbers
+    for part in sources_of(corpus).values():
+        if part.sealed and not found and by != "source":
+            raise part.needs_sealed_part(f"the {by} of documents of {', '.join(part.sealed)}")
     return found
 
 

@@ -38,12 +38,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.json:
         opened.print_json({"step": args.step, **({"left_out": left_out} if left_out else {}), "documents": found})
         return 0
-    table = Table("row", "place", "tokens", "of the document", "document", "id", "source", "URL", "licence", box=None, pad_edge=False)
+    id_name = "commitment" if any("text_commitment" in entry for entry in found) else "id"
+    table = Table("row", "place", "tokens", "of the document", "document", id_name, "source", "URL", "licence", box=None, pad_edge=False)
     align_right(table, 0, 1, 2)
     fold(table, 5, 7)
     for entry in found:
         span_of = f"{entry['begin']:,} to {entry['begin'] + entry['tokens']:,}"
-        about = (entry[name] or "" for name in ("id", "source", "url", "license"))
+        id_of = entry.get("text_commitment") or entry["id"] or ""  # of a sealed source there is nothing else
+        about = (id_of, *(entry[name] or "" for name in ("source", "url", "license")))
         table.add_row(str(entry["row"]), str(entry["place"]), f"{entry['tokens']:,}", span_of, opened.name_of(entry), *about)
         if args.text:
             table.add_row(*[""] * 4, entry["text"])
