@@ -112,12 +112,10 @@ def test_the_commands_for_an_auditor(tmp_path: Path, corpus_folder: Path) -> Non
         _, *arguments = shlex.split(line)
         paths = [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.glob("texts/*.jsonl"))]
         command = [part for argument in arguments for part in (paths if argument == "texts/*.jsonl" else [argument])]
-        done = subprocess.run(
-            [sys.executable, "-m", "varietas.launch", *command], cwd=tmp_path, capture_output=True, text=True, timeout=600
-        )
+        program = [sys.executable, "-m", "varietas.launch"]
+        done = subprocess.run([*program, *command], cwd=tmp_path, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{line}: {done.stdout} {done.stderr}"
-        said[line] = done.stdout
-    outputs = list(said.values())
+        said[line] = said.get(line, "") + done.stdout
     assert "No document of" in said["varietas audit find --run runs/a --text letter.txt"]
     assert "of ces_Latn is in the corpus: id ces-7" in said["varietas audit check proof.json --key runs/a/ledger/key.pub"]
     assert "".join(said.values()).count("everything that was checked agrees") == 3
