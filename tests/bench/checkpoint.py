@@ -6,10 +6,8 @@ For comparison, the same run measures the speed of the disk (one file, with fsyn
 """
 
 import os
-import resource
 import statistics
 import tempfile
-import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -17,7 +15,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from figures import arguments, timed, write
+from figures import Peak, arguments, timed, write
 from safetensors.numpy import load_file, save_file
 
 from varietas.launch.config import load_config
@@ -29,31 +27,6 @@ from varietas.train.step import State, abstract_state, init_state
 
 INTERVAL = 60.0  # seconds between checkpoints
 SHAPE = ["--config.model.d_model=640", "--config.model.d_ff=2048", "--config.model.n_layers=12", "--config.model.vocab_size=16384"]
-
-
-def resident() -> int:
-    """Returns the bytes that this process has in memory now."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-class Peak:
-    """Measures the peak of the memory that a block needs in addition to what was held before, by looking every 5 ms."""
-
-    def __enter__(self) -> "Peak":
-        self.before = self.most = resident()
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._end.wait(0.005):
-            self.most = max(self.most, resident())
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-        self.bytes = self.most - self.before
 
 
 def as_trained(state: State) -> State:

@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import resource
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +55,32 @@ def timed(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
+
+
+def resident() -> int:
+    """Returns the bytes that this process has in memory now, without mapped files, which the system takes back when it needs memory."""
+    _, all_pages, of_files, *_ = Path("/proc/self/statm").read_text().split()
+    return (int(all_pages) - int(of_files)) * resource.getpagesize()
+
+
+class Peak:
+    """Measures the peak of the memory that a block needs in addition to what was held before, by looking every 5 ms."""
+
+    def __enter__(self) -> "Peak":
+        self.before = self.most = resident()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._end.wait(0.005):
+            self.most = max(self.most, resident())
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self.bytes = self.most - self.before
 
 
 def by_turns(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:

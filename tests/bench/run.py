@@ -29,6 +29,7 @@ PARTS = {  # file: heading
     "prepare": "Preparing text",
     "stream": "A corpus of 100 million documents",
     "checkpoint": "A checkpoint of 1 GB",
+    "release": "Import and export",
     "start": "Start",
     "generation": "Generation",
     "learning": "What a step teaches",
