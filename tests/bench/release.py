@@ -134,8 +134,10 @@ def main() -> None:
                     remove(tiny / made)
                     remove(out)
             remove(large / f"run{n}")
+    of_all = f"{PARAMETERS / 1e9:.2f} GB of parameters in float32, of which the largest tensor has {LARGEST / 1e9:.2f} GB"
     lines = [
-        f"{PARAMETERS / 1e9:.2f} GB of parameters in float32, of which the largest tensor has {LARGEST / 1e9:.2f} GB; rounds: {args.rounds}"
+        f"{of_all}; rounds: {args.rounds}",
+        f"load average at the end: {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores; above them, seconds are mostly waiting for a core",
     ]
     ratios = {}
     for verb in VERBS:
