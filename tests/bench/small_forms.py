@@ -81,7 +81,7 @@ def main() -> None:
             lines.append(
                 f"{name:18} {mean:+8.3%} {best:+8.3%} {worst} {more[worst]:+8.3%} {more[worst] - best:8.3%} {large:+8.3%} {others:+8.3%}"
             )
-            ratios[f"seed {seed}, {name}: gap"] = more[worst] - best
+            ratios[f"seed {seed}, {name}: gap in %"] = 100 * (more[worst] - best)
         lines += ["", *(f"{code} " + " ".join(f"{more[code]:+8.3%}" for more in found.values()) for code in found["int4"]), ""]
     write(args.json, ratios, lines)
 
