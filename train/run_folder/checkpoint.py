@@ -75,7 +75,7 @@ class Checkpoints:
             async_options=ocp.AsyncOptions(timeout_secs=LONGEST_SAVE),
             multiprocessing_options=ocp.options.MultiprocessingOptions(active_processes=together),
         )
-        # Compressed, arrays of trained numbers are 7 % smaller and take six times as long to write.
+        # Compressed, random float32 is 7 % smaller, and a save takes 1.7 times as much of the processors.
         plain = ocp.PyTreeCheckpointHandler(use_compression=False, multiprocessing_options=options.multiprocessing_options)
         handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
         handlers.add(None, ocp.args.PyTreeSave, plain)
