@@ -16,7 +16,7 @@ pytestmark = pytest.mark.heavy("several processes")
 TWO = ("train", "--config", "tiny", "--config.mesh.data=2", "--config.mesh.fsdp=1", "--cpu_devices", "1", several.SAME_PROGRAM)
 ALONE = ("train", "--config", "tiny", "--cpu_devices", "1")
 FOREVER = ("--config.train.steps=100000", "--config.checkpoint.every=5")
-SOON_STUCK = (*FOREVER, "--config.train.stuck_after=15")
+SOON_STUCK = (*FOREVER, "--config.train.stuck_after=25")
 
 # Hangs in C, where Python handles no signal, before the named process (or the only one) records step 2 or reads the third batch.
 HANGS = """
@@ -86,13 +86,13 @@ def one_line(said: several.Said, wanted: str) -> None:
 def test_a_device_that_hangs_ends_a_process_that_is_alone(tmp_path: Path, corpus_folder: Path) -> None:
     program = ("-c", HANGS.format(device=True))
     (said,) = several.start(1, *ALONE, "--run", tmp_path / "run", *SOON_STUCK, cwd=tmp_path, program=program).wait()
-    one_line(said, r"^varietas: stuck for \d\d s \(train.stuck_after=15\): this process on \S+ \(after step 3, computes a step\)$")
+    one_line(said, r"^varietas: stuck for \d\d s \(train.stuck_after=25\): this process on \S+ \(after step 3, computes a step\)$")
 
 
 def test_a_process_that_lives_but_hangs_is_named(tmp_path: Path, corpus_folder: Path) -> None:
     program = ("-c", HANGS.format(device=False))
     first, second = several.start(2, *TWO, "--run", tmp_path / "run", *SOON_STUCK, cwd=tmp_path, program=program).wait()
-    wanted = r"stuck for \d\d s \(train.stuck_after=15\): process 1 on \S+ \(after step 2, waits for a batch\)$"
+    wanted = r"stuck for \d\d s \(train.stuck_after=25\): process 1 on \S+ \(after step 2, waits for a batch\)$"
     one_line(first, "^varietas: " + wanted)
     one_line(second, r"^varietas: process 1 on \S+ ends, because " + wanted)
 
