@@ -8,8 +8,9 @@ import pytest
 
 from varietas.data.corpus.corpus import Corpus
 from varietas.data.corpus.sources import Sources
-from varietas.data.stream.loader import Parts, batches
+from varietas.data.stream.loader import DIGESTS, Parts, batches
 from varietas.data.stream.mixture import Mixture
+from varietas.data.stream.row_digests import row_digests
 from varietas.data.stream.stream import Rows, Stream
 
 B, L, STEPS = 8, 64, 60
@@ -52,6 +53,7 @@ def test_what_is_left_out_is_padding_and_nothing_moves(damaged: Path, corpus_fol
     assert len(gone) == 3 and lost.sum() > 1000
     for name, values in expected.items():
         values[lost] = corpus.pad_id if name == "tokens" else 0
+    expected[DIGESTS] = row_digests(stream, 0, stream.rows(0, STEPS * B)).reshape(STEPS, B, -1)
     hosts = [(0, 0, ((0, B),)), (2, 0, ((0, 3), (6, 8))), (0, 0, ((3, 6),)), (2, 17, ((0, B),))]
     for workers, start, parts in hosts:
         rows = [row for first, last in parts for row in range(first, last)]

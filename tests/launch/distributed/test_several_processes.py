@@ -34,6 +34,10 @@ def test_two_processes_train_as_one_and_one_goes_on_with_their_run(tmp_path: Pat
     several.run(2, *TINY, "--run", one, "--cpu_devices", "1", "--config.train.steps=9", cwd=tmp_path)
     several.run(1, *TINY, "--run", two, "--cpu_devices", "2", "--config.train.steps=9", cwd=tmp_path)
     assert losses(two) == losses(one) and [step for step, _ in losses(two)] == list(range(9))
+    assert (two / "ledger" / "steps.jsonl").read_bytes() == (one / "ledger" / "steps.jsonl").read_bytes()
+    for run in (one, two):
+        checkpoints = [json.loads(line)["step"] for line in (run / "ledger" / "checkpoints.jsonl").read_text().splitlines()]
+        assert checkpoints == [6, 9] and not list((run / "ledger").rglob("*.npz"))
 
 
 def test_a_signal_to_one_process_saves_the_same_step_in_all_and_a_killed_one_ends_the_others(tmp_path: Path, corpus_folder: Path) -> None:
