@@ -55,9 +55,9 @@ class Head:
         """Adds the tokens of places `begin` to `end` to the elements `where` of `total`."""
         queue, n_groups = self.queue, len(self.groups)
         part, at = np.divmod(np.arange(begin, end), n_groups)
-        shift = queue._shifts(np.array([self.epochs]))[0]
+        shift = queue.shifts(np.array([self.epochs]))[0]
         times = self.epochs + self.groups[(at - shift[part]) % n_groups]
-        tokens = times * queue._lengths[begin:end].astype(np.int64)
+        tokens = times * queue.lengths[begin:end].astype(np.int64)
         self.rest.add_to(tokens, begin)
         total[where] += tokens
 
@@ -142,7 +142,7 @@ def consumed(stream: Stream, n_rows: int) -> Consumed:
 def _head(queue: Queue, selected: np.ndarray | None, tokens: int) -> Head:
     """Returns the first `tokens` tokens of a queue."""
     epochs, of_epoch = divmod(tokens, queue.tokens)
-    order, bounds = queue._groups(epochs)
+    order, bounds = queue.groups(epochs)
     n_whole = int(np.searchsorted(bounds, of_epoch, side="right")) - 1
     groups = np.zeros(len(order), bool)
     groups[order[:n_whole]] = True

@@ -11,6 +11,7 @@ from varietas.data.corpus.removals import Removed
 from varietas.data.corpus.sources import Sources, open_corpus
 from varietas.data.stream.context import context_of, stream_in
 from varietas.data.stream.mixture import Mixture
+from varietas.data.stream.queue import Queue
 from varietas.data.stream.stream import Stream
 from varietas.data.stream.uses import uses
 
@@ -38,11 +39,10 @@ def test_uses_are_those_of_a_scan(seed: int, two_sources: Sources) -> None:
 def test_uses_of_many_groups_of_documents(corpus_folder: Path) -> None:
     """Languages whose documents are divided into several groups, each of another order in every epoch."""
     stream = Stream(open_corpus(str(corpus_folder)), Mixture(0.3), 128, 3, 200)
-    for queue in stream.queues.values():
-        queue.__init__(queue._lengths, queue._key, 7)  # type: ignore[misc]
-    sought = {
-        ("", stratum.code): np.arange(0, stream.corpus.manifest["languages"][stratum.code]["documents"], 5) for stratum in stream.strata
-    }
+    for index, queue in stream.queues.items():
+        stream.queues[index] = Queue(queue.lengths, queue._key, 7)
+    languages = stream.corpus.manifest["languages"]
+    sought = {("", code): np.arange(0, language["documents"], 5) for code, language in languages.items()}
     scanned = [p for p in stream.documents(0, 20_000) if p.document % 5 == 0]
     assert list(uses(stream, sought, 0, 20_000)) == scanned and max(p.epoch for p in scanned) == 1
 
