@@ -14,8 +14,8 @@ from varietas.train.run_folder.digest import digest
 FIELDS = {"train.steps": 5, "checkpoint.every": 2, "optim.schedule": "constant"}
 
 
-def test_a_checkpoint_is_saved_after_the_metrics_are_on_disk(tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a power failure, metrics that a checkpoint has passed could not be written again."""
+def test_a_checkpoint_is_saved_after_metrics_and_ledger_are_on_disk(tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And after the ledger is: after a power failure, what a checkpoint has passed could not be written again."""
     run = varietas.Run("tiny", FIELDS, folder=tmp_path / "run")
     metrics, events = run.folder / "metrics.jsonl", list[tuple[str, int]]()
     usual_save, usual_sync = loop.Checkpoints.save, os.fsync
@@ -23,9 +23,10 @@ def test_a_checkpoint_is_saved_after_the_metrics_are_on_disk(tmp_path: Path, cor
     def steps_written() -> int:
         return metrics.read_bytes().count(b"\n")
 
-    def save(self: Any, state: Any, meta: Any) -> None:
+    def save(self: Any, state: Any, meta: Any) -> Any:
         events.append(("saved", int(state.step)))
-        usual_save(self, state, meta)
+        assert (run.folder / "ledger" / "steps.jsonl").read_bytes().count(b"\n") == int(state.step) + 1
+        return usual_save(self, state, meta)
 
     def sync(file: int) -> None:
         if metrics.exists() and os.path.samestat(os.fstat(file), metrics.stat()):

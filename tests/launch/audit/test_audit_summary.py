@@ -64,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_ledger(run: Path, stream: Stream, batch_size: int, start: int, stop: int) -> None:
     ledger = StepLedger(run / "ledger", context_of(stream, batch_size), start)
     for step in range(start, stop):
-        ledger.note(step, np.zeros((batch_size, 32), np.uint8))
+        ledger.note(step, step * batch_size + np.arange(batch_size), np.zeros((batch_size, 32), np.uint8))
     ledger.commit(stop, {start + 1: "loss spike"})
 
 
