@@ -44,8 +44,8 @@ def get_config() -> ConfigDict:
     c.clean.unicode = False  # normalise to NFC, repair mojibake, write line ends as \n, remove control characters
     c.clean.language = False  # leave out documents that are certainly in another language than their label says
     c.clean.min_chars = 0  # leave out documents with fewer characters; 0: only empty ones
-    # Leave out documents that break one of Gopher's rules and are outliers in their language too (RULES in data/clean/cleaning.py).
-    c.clean.rules = False
+    c.clean.rules = False  # leave out menus, keywords, adverts, code, damaged letters, repetition (RULES in data/clean/rules.py)
+    c.clean.fences = ""  # the thresholds of these rules by language: a file that `varietas fences` wrote; "": those of the package
     c.clean.pii = "keep"  # e-mail addresses, phone, bank and personal numbers: keep, mask (replace them), drop (leave out the document)
     c.clean.duplicates = "keep"  # keep, exact (keep the first of identical documents), near (also of similar ones, by MinHash)
     c.clean.overlap = False  # leave out documents that share 13 consecutive words with evaluation text

@@ -1,7 +1,6 @@
 """The second stage of `prepare`: decides which documents of a language stay, once all of them are known.
 
-The thresholds of rules depend on the language. Of documents that are equal, or nearly so, the first in the order of the input stays.
-Verdicts stand in the order of the parts.
+Of documents that are equal, or nearly so, the first in the order of the input stays. Verdicts stand in the order of the parts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,12 +10,12 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from varietas.data.clean.cleaning import BANDS, RULES, Cleaning, fences
+from varietas.data.clean.cleaning import Cleaning
+from varietas.data.clean.duplicates import BANDS
 from varietas.data.files import write_atomically
 
-REASONS = ("", *RULES, "duplicate", "near duplicate")
+REASONS = ("", "duplicate", "near duplicate")
 VERDICT = np.dtype([("reason", "u1"), ("copies", "<u4")])  # reason: 0 if it stays, else that of REASONS; copies: itself and those like it
-JUDGED = 1 << 20  # documents, about, from which quartiles are computed
 
 
 def select(code: str, parts: Sequence[Path], cleaning: Cleaning, out: Path) -> None:
@@ -30,18 +29,9 @@ def verdicts(files: Sequence[Path], cleaning: Cleaning) -> np.ndarray:
     found = np.zeros(n, VERDICT)
     verdict, copies = found["reason"], found["copies"]
     copies[:] = np.concatenate([_copies(file) for file in files])
-    if cleaning.rules:
-        step = max(1, n // JUDGED)
-        sample = np.concatenate([values[::step] for values in _columns(files, list(RULES))])
-        low, high = fences(sample)
-        at = 0
-        for values in _columns(files, list(RULES)):
-            broken = (values < low) | (values > high)
-            verdict[at : at + len(values)] = np.where(broken.any(1), broken.argmax(1) + 1, 0)
-            at += len(values)
     if cleaning.duplicates != "keep":
-        stays = np.flatnonzero(verdict == 0)
-        digests = np.concatenate([_digests(file) for file in files])[stays]
+        stays = np.arange(n)
+        digests = np.concatenate([_digests(file) for file in files])
         _, first, of = np.unique(digests, return_index=True, return_inverse=True, axis=0)
         stays = _joined(verdict, copies, stays, first[of.ravel()], "duplicate")
         if cleaning.duplicates == "near":

@@ -40,6 +40,9 @@ class Batch:
     lines: Runs  # without empty ones
     numbers: np.ndarray  # whether each word has digits only, bool (words,)
     kinds: np.ndarray  # int64 (documents, 4): number of letters, digits, spaces and other characters
+    points: np.ndarray  # all characters, "\n" after each document: uint32
+    kind: np.ndarray  # LETTER, DIGIT, SPACE or OTHER for each of them: uint8
+    starts: np.ndarray  # index of the first character of each document: int64
 
 
 @cache
@@ -72,6 +75,7 @@ def split(texts: Sequence[str]) -> Batch:
     beyond = np.flatnonzero(points >= PLANES)
     kinds[beyond], value[beyond] = LETTER, mix64(points[beyond])
     ends = np.cumsum([len(text) + 1 for text in texts])
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
     document = np.repeat(np.arange(len(texts)), np.diff(ends, prepend=0))
 
     hash_of_piece = _rolling(value)
@@ -88,7 +92,7 @@ def split(texts: Sequence[str]) -> Batch:
     begin, end = edges(kinds <= DIGIT)
     digits = np.concatenate([[0], np.cumsum(kinds == DIGIT)])
     numbers = digits[end] - digits[begin] == end - begin
-    return Batch(len(texts), runs(begin, end), runs(*edges(points != ord("\n"))), numbers, counts)
+    return Batch(len(texts), runs(begin, end), runs(*edges(points != ord("\n"))), numbers, counts, points, kinds, starts)
 
 
 def alike(batch: Batch, n: int) -> tuple[np.ndarray, np.ndarray]:

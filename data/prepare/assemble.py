@@ -13,6 +13,7 @@ import numpy as np
 
 from varietas.data.chat.encoder import encoder_in
 from varietas.data.chat.template import FILE
+from varietas.data.clean import fences
 from varietas.data.clean.select import REASONS
 from varietas.data.corpus.commitment import in_manifest
 from varietas.data.corpus.corpus import COMMITMENT, FORMAT, corpus_digest, shard_path
@@ -95,6 +96,7 @@ def _manifest(
         "rejected_by_language": {code: dict(sorted(reasons.items())) for code, reasons in by_language.items()},
         "changed": dict(sorted(changed.items())),
         "cleaning": asdict(plan.cleaning),
+        **({"fences": fences.used(plan.cleaning.fences, plan.fences, sorted(by_language.keys() | languages))} if plan.fences else {}),
         "tokenizer_digest": plan.tokenizer_digest,
         "template_digest": plan.template_digest,
         "preferences": any(part.reading.kind == "preferences" for part in plan.parts),

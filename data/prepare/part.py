@@ -3,7 +3,7 @@
     parts/1f0c…/part.json         records read, rejects by reason and language, changes
     parts/1f0c…/rejects.jsonl     where each rejected record stood, why it was rejected, and how it begins
     parts/1f0c…/ces_Latn.ids      token ids of the documents, one after the other
-    parts/1f0c…/ces_Latn.parquet  index entries of the documents, their statistics and signatures
+    parts/1f0c…/ces_Latn.parquet  index entries of the documents, and their signatures
 
 A part is written whole or not at all, so it is the unit of work that is repeated after an interruption.
 """
@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from varietas.data.chat.encoder import ChatEncoder, Encode
-from varietas.data.clean import cleaning as clean
-from varietas.data.clean import words
-from varietas.data.clean.cleaning import BANDS, RULES, Cleaning, Held
+from varietas.data.clean import fences, rules, words
+from varietas.data.clean.cleaning import Cleaning, clean
+from varietas.data.clean.duplicates import BANDS, Held, overlaps, signatures
 from varietas.data.corpus.index import INDEX
 from varietas.data.files import new_folder
 from varietas.data.text.documents import SAMPLE, SIGNALS, Document, NotADocument, Reject
@@ -35,13 +35,12 @@ BATCH_CHARACTERS = 1 << 20  # a batch ends with the document that exceeds this
 DECODED_CHARACTERS = 1 << 20  # of a part, from its beginning on, that are decoded again if the tokenizer may lose text
 GROUP_BYTES = 1 << 20  # of ids: documents of a language are written when they have more, or are BATCH_DOCUMENTS
 PLACE = pa.schema([("file", pa.string()), ("line", pa.uint32())])
-STATISTICS = pa.schema([(rule, pa.float32()) for rule in RULES])
 SIGNATURES = pa.schema([(f"band {k}", pa.uint64()) for k in range(BANDS)])
 
 
 def schema(cleaning: Cleaning) -> pa.Schema:
     """Returns the columns that a part keeps of its documents."""
-    return pa.schema([*INDEX, *PLACE, *(STATISTICS if cleaning.rules else []), *(SIGNATURES if cleaning.duplicates == "near" else [])])
+    return pa.schema([*INDEX, *PLACE, *(SIGNATURES if cleaning.duplicates == "near" else [])])
 
 
 def write_part(
@@ -59,7 +58,7 @@ def write_part(
         folder: The folder of the part.
         encode: Encodes the texts, or the conversations.
         cleaning: Cleaning steps that are switched on.
-        held: What of evaluation text is looked for, from `cleaning.held_out`.
+        held: What of evaluation text is looked for, from `duplicates.held_out`.
         max_rejects: Maximum number of unreadable records; None for no limit.
 
     Raises:
@@ -149,7 +148,7 @@ class _Part:
                 self._too_many(record)
                 continue
             try:
-                yield clean.clean(record, self._cleaning, self._changed)
+                yield clean(record, self._cleaning, self._changed)
             except NotADocument as error:
                 self._reject(reject_of(record, str(error)))
 
@@ -170,18 +169,21 @@ class _Part:
         """Applies the cleaning steps for many documents at a time, then encodes and writes the documents."""
         columns: list[np.ndarray] = []
         if self._cleaning.rules or self._cleaning.duplicates == "near" or self._cleaning.overlap:
-            split = words.split([document.text for document in batch])
+            texts = [document.text for document in batch]
+            split, whys = words.split(texts), [""] * len(batch)
             if self._cleaning.rules:
-                columns += list(clean.statistics(split).T)
-            if self._cleaning.duplicates == "near":
-                columns += list(clean.signatures(split).T)
+                references = [fences.load(self._cleaning.fences).of(document.lang) for document in batch]
+                whys = rules.broken(rules.statistics(texts, references, split), references)
             if self._cleaning.overlap:
-                overlaps = clean.overlaps(split, self._held)
-                batch, columns = self._without(batch, columns, ["overlaps evaluation text" if out else "" for out in overlaps.tolist()])
+                found = overlaps(split, self._held).tolist()
+                whys = [why or "overlaps evaluation text" * out for why, out in zip(whys, found, strict=True)]
+            if self._cleaning.duplicates == "near":
+                columns += list(signatures(split).T)
+            batch, columns = self._without(batch, columns, whys)
         if isinstance(self._encode, ChatEncoder):
-            found = self._encode(batch)
-            batch, columns = self._without(batch, columns, [ids if isinstance(ids, str) else "" for ids in found])
-            encoded = [ids for ids in found if isinstance(ids, bytes)]
+            ids_or_why = self._encode(batch)
+            batch, columns = self._without(batch, columns, [ids if isinstance(ids, str) else "" for ids in ids_or_why])
+            encoded = [ids for ids in ids_or_why if isinstance(ids, bytes)]
         else:
             encoded = self._encode([document.text for document in batch])
         if not batch:

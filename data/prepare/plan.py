@@ -61,6 +61,7 @@ class Plan:
     versions: dict[str, str]
     overlap_text: dict[str, str]  # file of evaluation text -> its stamp
     blocked: dict[str, str]  # list of domains -> its stamp
+    fences: str  # SHA-256 of the file of fences; "" if no rules are applied
 
     @cached_property
     def by_name(self) -> dict[str, Part]:

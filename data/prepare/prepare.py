@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from varietas.data.chat.encoder import ChatModel, Encode, encoder_in, save, tokenizer_and_template
-from varietas.data.clean import cleaning as clean
+from varietas.data.clean import fences
 from varietas.data.clean.blocked import domain_lists
 from varietas.data.clean.cleaning import Cleaning
+from varietas.data.clean.duplicates import NO_TEXT, Held, held_out
 from varietas.data.clean.select import VERDICT, select
 from varietas.data.corpus import commitment
 from varietas.data.corpus.corpus import SHARD_DOCUMENTS
@@ -93,7 +94,8 @@ def prepare(
     overlap_text = {file: stamp_of(file)[1] for file in expand(texts, "clean.overlap_text")}
     parts = parts_of(files, PART_BYTES, reading)
     blocked = {file: stamp_of(file)[1] for file in domain_lists(cleaning.blocked)}
-    plan = Plan(parts, cleaning, max_rejects, *_digests(model), versions(), overlap_text, blocked)
+    digest = fences.digest(cleaning.fences) if cleaning.rules else ""
+    plan = Plan(parts, cleaning, max_rejects, *_digests(model), versions(), overlap_text, blocked, digest)
     out.parent.mkdir(parents=True, exist_ok=True)
     with locked(working_folder(out).with_suffix(".lock"), f"prepare --out {out}"):
         work = begin(out, plan, model)
@@ -105,10 +107,10 @@ def prepare(
 
 def prepare_documents(records: Iterable[Document | Reject], model: bytes, out: Path) -> dict[str, Any]:
     """Prepares a corpus from texts in memory, as one part, all or nothing. Returns the manifest, and raises as `prepare` does."""
-    plan = Plan((Part("", "", 0, None, 0),), Cleaning(opt_outs=False), None, *_digests(model), versions(), {}, {})
+    plan = Plan((Part("", "", 0, None, 0),), Cleaning(opt_outs=False), None, *_digests(model), versions(), {}, {}, "")
     work = begin(out, plan, model)
     try:
-        write_part(records, work / "parts" / plan.parts[0].name, encoder_in(work), plan.cleaning, clean.NO_TEXT)
+        write_part(records, work / "parts" / plan.parts[0].name, encoder_in(work), plan.cleaning, NO_TEXT)
         return finish(work, out, plan, one_by_one)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -134,7 +136,7 @@ def begin(out: Path, plan: Plan, model: bytes | ChatModel) -> Path:
     work = working_folder(out)
     if before := plan_of_earlier_call(work):
         now = json.loads(json.dumps(asdict(plan)))
-        for name in ("cleaning", "tokenizer_digest", "template_digest", "versions", "overlap_text", "blocked"):
+        for name in ("cleaning", "tokenizer_digest", "template_digest", "versions", "overlap_text", "blocked", "fences"):
             if before.get(name) != now[name]:
                 what = "chat template" if name == "template_digest" else name.removesuffix("_digest").replace("_", " ")
                 differs = "" if name.endswith("_digest") else f" ({difference(before.get(name), now[name])})"
@@ -165,10 +167,10 @@ def _encoder(work: Path) -> Encode:
 
 
 @lru_cache(maxsize=1)
-def _held_out(work: Path) -> clean.Held:
+def _held_out(work: Path) -> Held:
     cleaning = load_plan(work).cleaning
     if not cleaning.overlap:
-        return clean.NO_TEXT
+        return NO_TEXT
     texts = [document.text for document in parallel_documents()]
     for file in load_plan(work).overlap_text:
         for record in read(file, reading=Reading("eng_Latn")):  # any language, since it does not matter
@@ -176,7 +178,7 @@ def _held_out(work: Path) -> clean.Held:
                 where = f"clean.overlap_text: {file}, line {record.line}"
                 raise ValueError(f"{where}: {record.reason}; give JSON Lines with `text`, or plain text")
             texts.append(record.text)
-    return clean.held_out(texts)
+    return held_out(texts)
 
 
 def do_part(work: Path, name: str) -> None:
