@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from varietas.data.clean import charsets, fences
 from varietas.data.clean.blocked import is_blocked
 from varietas.data.text.conversation import said
 from varietas.data.text.documents import Document, NotADocument
@@ -91,6 +92,8 @@ def _cleaned(document: Document, cleaning: Cleaning, changed: Counter[str]) -> s
     if cleaning.pii != "keep":
         text, marked = _without_marked(document)
     if cleaning.unicode:  # before the search: what is decomposed or was decoded wrongly would not be found
+        before, text = text, charsets.repair(text, fences.load(cleaning.fences).of(document.lang))
+        changed["character set"] += text != before
         before, text = text, repair(text)
         changed["unicode"] += text != before
     if cleaning.pii != "keep":

@@ -26,6 +26,11 @@ FUNCTION_WORDS = 100  # of a language
 FEWEST = 20  # documents of a language for which fences are fitted
 SOURCE_WORDS = 3000  # words that a file has to have of a language to say which ones are function words
 LETTER_SHARE = 5e-5  # share of the letters of a language from which a letter is one of its own
+# Characters among which foreign letters are looked for: those of Latin script, and of the language's own. Words of other scripts are names.
+BLOCKS = {
+    "Latn": ((0xAA, 0x250), (0x1E00, 0x1F00)), "Cyrl": ((0x400, 0x530),), "Grek": ((0x384, 0x3D0),), "Armn": ((0x531, 0x588),),
+    "Geor": ((0x10A0, 0x1100),),
+}  # fmt: skip
 # Labels whose texts are told apart badly or not at all share everything.
 TOGETHER = (("hrv_Latn", "bos_Latn", "cnr_Latn", "srp_Latn", "hbs_Latn"), ("nob_Latn", "nno_Latn"))
 
@@ -41,7 +46,7 @@ class Fences:
         """Returns what is known of a language ("ces_Latn")."""
         if label not in self._languages:
             bounds = self._scripts.get(label.partition("_")[2], _bounds({}))
-            self._languages[label] = Reference(label, 0.0, np.zeros(0, np.uint64), frozenset(), np.zeros(PLANES, bool), bounds)
+            self._languages[label] = Reference(label, 0.0, np.zeros(0, np.uint64), frozenset(), frozenset(), np.zeros(PLANES, bool), bounds)
         return self._languages[label]
 
 
@@ -81,12 +86,15 @@ def _path(file: str) -> Path:
 
 def _reference(label: str, entry: dict[str, Any]) -> Reference:
     own_words = str(entry["words"]).split()
-    letters = np.zeros(PLANES, bool)
     own = str(entry["letters"])
     own += ("İ" if "ı" in own else "") + ("şţ" if "ș" in own else "")  # upper() misses the first; many write Romanian with cedillas
-    letters[[ord(letter) for letter in own + own.upper()]] = True
+    foreign = np.zeros(PLANES, bool)
+    for begin, end in (*BLOCKS["Latn"], *BLOCKS.get(label.partition("_")[2], ())):
+        foreign[begin:end] = [chr(point).isalpha() for point in range(begin, end)]
+    letters = frozenset(own + own.upper())
+    foreign[[ord(letter) for letter in letters]] = False
     hashes = np.unique(words.split(own_words).words.hash)
-    return Reference(label, float(entry["usual"]), hashes, frozenset(own_words), letters, _bounds(entry["bounds"]))
+    return Reference(label, float(entry["usual"]), hashes, frozenset(own_words), letters, foreign, _bounds(entry["bounds"]))
 
 
 def _bounds(listed: dict[str, list[float | None]]) -> np.ndarray:

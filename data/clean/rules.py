@@ -62,13 +62,14 @@ COOKIES = {
 
 @dataclass(frozen=True)
 class Reference:
-    """What is known of a language: its label, usual share of function words (0: not known), these words, letters and bounds."""
+    """What is known of a language. Without a usual share of function words (0), nothing is known but bounds."""
 
     label: str
     usual: float
     hashes: np.ndarray  # of the function words, sorted
     words: frozenset[str]  # the function words, in lower case
-    letters: np.ndarray  # whether each character below PLANES is one of its letters; none is if they are not known
+    letters: frozenset[str]  # its letters other than those of ASCII
+    foreign: np.ndarray  # whether each character below PLANES is a letter that it does not have; none is if its letters are not known
     bounds: np.ndarray  # float64 (2, rules)
 
 
@@ -226,12 +227,12 @@ def _function_words(references: Sequence[Reference], batch: Batch) -> np.ndarray
 def _foreign(references: Sequence[Reference], batch: Batch) -> np.ndarray:
     """Returns the share of letters of each text that its language does not have; 0 if its letters are not known."""
     low = np.minimum(batch.points, PLANES - 1)
-    places = np.flatnonzero((batch.kind == LETTER) & (batch.points > 127))  # ASCII is nowhere foreign
+    places = np.flatnonzero(batch.points > 127)  # ASCII is nowhere foreign
     of = np.searchsorted(batch.starts, places, "right") - 1
     found = np.zeros(batch.n_documents)
     for reference, mine in _by_language(references).values():
-        at = np.flatnonzero(mine[of]) if reference.letters.any() else np.zeros(0, np.int64)
-        found += np.bincount(of[at[~reference.letters[low[places[at]]]]], minlength=batch.n_documents)
+        at = np.flatnonzero(mine[of])
+        found += np.bincount(of[at[reference.foreign[low[places[at]]]]], minlength=batch.n_documents)
     return _share(found, batch.kinds[:, LETTER])
 
 
