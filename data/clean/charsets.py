@@ -36,14 +36,19 @@ def repair(text: str, language: Reference) -> str:
     if text.isascii() or not language.words:
         return text
     read = text[:READ]
-    counts = Counter({letter: read.count(letter) for letter in set(read) if letter > "\x7f"})
-    foreign = sum(n for letter, n in counts.items() if _is_foreign(letter, language))
+    unusual = [letter for letter in set(read) - language.letters if letter > "\x7f" and _is_foreign(letter, language)]
+    of_foreign = {letter: read.count(letter) for letter in unusual}
+    foreign = sum(of_foreign.values())
     flips = len(_FLIP.findall(read)) if language.label.endswith("Cyrl") else 0
     if (foreign < FEWEST or foreign < SUSPECT * len(read)) and flips <= FLIPPED:
         return text
+    counts = Counter(letter for letter in read if letter > "\x7f")
+    commonest = ord(max(unusual, key=lambda letter: of_foreign[letter], default=" "))
     best, function_words, n_words = text, *_function_words(read, language)
     least = function_words + (0.0 if foreign > PLAIN * len(read) else max(1.0, MORE * n_words))
     for table in _tables():
+        if flips <= FLIPPED and chr(table.get(commonest, 0)) not in language.letters:
+            continue
         won, lost = _balance(counts, table, language)
         if lost > LOST * max(won, sum(counts.values()) * (flips > FLIPPED)) or won < EXPLAINED * foreign:
             continue

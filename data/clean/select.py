@@ -16,6 +16,7 @@ from varietas.data.files import write_atomically
 
 REASONS = ("", "duplicate", "near duplicate")
 VERDICT = np.dtype([("reason", "u1"), ("copies", "<u4")])  # reason: 0 if it stays, else that of REASONS; copies: itself and those like it
+AT_ONCE = 1 << 20  # documents of which all bands are read at once
 
 
 def select(code: str, parts: Sequence[Path], cleaning: Cleaning, out: Path) -> None:
@@ -53,8 +54,7 @@ def _joined(verdict: np.ndarray, copies: np.ndarray, stays: np.ndarray, first: n
 def _near(files: Sequence[Path], stays: np.ndarray) -> np.ndarray:
     """Returns the first of the documents `stays` with which each shares a signature, directly or through others, as a place in them."""
     left, right = [], []
-    for band in range(BANDS):
-        keys = np.concatenate([values[:, 0] for values in _columns(files, [f"band {band}"])])[stays]
+    for keys in _bands(files, stays):
         members = np.flatnonzero(keys)
         order = members[np.argsort(keys[members], kind="stable")]
         same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
@@ -70,11 +70,14 @@ def _near(files: Sequence[Path], stays: np.ndarray) -> np.ndarray:
     return first[component]
 
 
-def _columns(files: Sequence[Path], names: list[str]) -> Iterator[np.ndarray]:
-    """Yields the columns of each file, (documents, columns)."""
-    for file in files:
-        table = pq.read_table(file, columns=names)
-        yield np.stack([table[name].to_numpy() for name in names], axis=1)
+def _bands(files: Sequence[Path], stays: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields each band of the signatures of the documents `stays`, uint64. Opening files is slow, so few documents are read at once."""
+    at_once = BANDS if len(stays) <= AT_ONCE else 1
+    for begin in range(0, BANDS, at_once):
+        names = [f"band {band}" for band in range(begin, begin + at_once)]
+        tables = [pq.read_table(file, columns=names) for file in files]
+        for name in names:
+            yield np.concatenate([table[name].to_numpy() for table in tables])[stays]
 
 
 def _copies(file: Path) -> np.ndarray:
