@@ -13,8 +13,9 @@ from varietas.data.clean.words import PLANES
 
 READ_AS = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1257", "iso8859_2", "koi8_r", "cp437", "mac_roman")
 WRITTEN_IN = (
-    "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1257", "iso8859_2", "iso8859_3", "iso8859_4", "iso8859_5", "iso8859_7", "iso8859_10",
-    "iso8859_13", "iso8859_14", "koi8_r", "koi8_u", "cp852", "cp866", "cp737", "cp775", "cp850", "mac_latin2", "mac_cyrillic", "mac_greek",
+    "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1257", "iso8859_2", "iso8859_3", "iso8859_4", "iso8859_5", "iso8859_7",
+    "iso8859_10", "iso8859_13", "iso8859_14", "koi8_r", "koi8_u", "cp852", "cp866", "cp737", "cp775", "cp850", "mac_latin2", "mac_cyrillic",
+    "mac_greek",
 )  # fmt: skip
 READ = 4000  # characters of a text that are looked at
 FEWEST = 3  # foreign letters from which a text is suspect
@@ -22,7 +23,7 @@ SUSPECT = 0.002  # share of foreign letters among all characters, from which it 
 FLIPPED = 20  # changes from small letters to capitals within words, from which it is suspect
 EXPLAINED = 0.7  # share of the foreign letters that have to become the language's own
 LOST = 0.05  # how many of its own letters may be lost for each one that is won
-PLAIN = 0.006  # share of foreign letters among all characters, from which no function words have to be won
+PLAIN = 0.006  # share of foreign letters among all characters, from which no function words have to be won, if two letters are explained
 MORE = 0.004  # share of the words that have to become function words
 _WORD = re.compile(r"[^\W\d_]+")
 # Cyrillic of one set that is read as another mostly changes its case.
@@ -45,29 +46,33 @@ def repair(text: str, language: Reference) -> str:
     counts = Counter(letter for letter in read if letter > "\x7f")
     commonest = ord(max(unusual, key=lambda letter: of_foreign[letter], default=" "))
     best, function_words, n_words = text, *_function_words(read, language)
-    least = function_words + (0.0 if foreign > PLAIN * len(read) else max(1.0, MORE * n_words))
+    more = max(1.0, MORE * n_words)
     for table in _tables():
         if flips <= FLIPPED and chr(table.get(commonest, 0)) not in language.letters:
             continue
-        won, lost = _balance(counts, table, language)
+        won, lost, kinds = _balance(counts, table, language)
         if lost > LOST * max(won, sum(counts.values()) * (flips > FLIPPED)) or won < EXPLAINED * foreign:
             continue
         found, _ = _function_words(read.translate(table), language)
-        if found >= least:
-            best, least = text.translate(table), found + 1.0
+        if found >= function_words + (0.0 if foreign > PLAIN * len(read) and kinds > 1 else more):
+            best, function_words, more = text.translate(table), found + 1, 0.0
     return best
 
 
-def _balance(counts: Counter[str], table: dict[int, int], language: Reference) -> tuple[int, int]:
-    """Returns how many characters a table makes letters of the language, and how many it spoils: its letters, and marks beside words."""
-    won = lost = 0
+def _balance(counts: Counter[str], table: dict[int, int], language: Reference) -> tuple[int, int, int]:
+    """Returns how many characters a table makes letters of the language, and how many it spoils: its letters, and marks beside words.
+
+    The third number is that of different characters among the first.
+    """
+    won = lost = kinds = 0
     beside = _BESIDE_WORDS if "«" in counts else _BESIDE_WORDS - {"»"}  # alone it is the ť of ISO-8859-2
     for letter, n in counts.items():
         if ord(letter) in table:
             before, after = letter in language.letters, chr(table[ord(letter)]) in language.letters
-            won += n * (after and not before and letter not in beside)
+            gained = after and not before and letter not in beside
+            won, kinds = won + n * gained, kinds + gained
             lost += n * ((before and not after) or letter in beside)
-    return won, lost
+    return won, lost, kinds
 
 
 def _function_words(text: str, language: Reference) -> tuple[int, int]:

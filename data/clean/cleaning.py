@@ -93,7 +93,8 @@ def _cleaned(document: Document, cleaning: Cleaning, changed: Counter[str]) -> s
         text, marked = _without_marked(document)
     if cleaning.unicode:  # before the search: what is decomposed or was decoded wrongly would not be found
         before, text = text, charsets.repair(text, fences.load(cleaning.fences).of(document.lang))
-        changed["character set"] += text != before
+        if text != before:
+            changed["character set"] += 1
         before, text = text, repair(text)
         changed["unicode"] += text != before
     if cleaning.pii != "keep":

@@ -97,6 +97,11 @@ def check(text: str, label: str) -> Verdict:
         return Verdict("other", seen)
     if glanced == language and p >= CONFIRMED:
         return Verdict("same", language)
+    if glanced == language and p >= GUESSED:  # then nothing that py3langid says would make it another language
+        if language in SAME | NORWEGIAN:
+            return Verdict("unsure", language)
+        if not any(language in group for group in RELATED):
+            return Verdict("same", language)
     likely = _likely(text)
     found = next(iter(likely), "")
     if found in _inseparable(language):

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 LOREM = (
-    "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et dolore magna aliqua enim ad minim "
-    "veniam quis nostrud exercitation ullamco laboris nisi aliquip ex ea commodo consequat duis aute irure in reprehenderit voluptate velit "
-    "esse cillum fugiat nulla pariatur excepteur sint occaecat cupidatat non proident sunt culpa qui officia deserunt mollit anim id est"
-).split()
+    "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et dolore magna aliqua enim "
+    "ad minim veniam quis nostrud exercitation ullamco laboris nisi aliquip ex ea commodo consequat duis aute irure in "
+    "reprehenderit voluptate velit esse cillum fugiat nulla pariatur excepteur sint occaecat cupidatat non proident sunt culpa qui "
+    "officia deserunt mollit anim id est "
+).split()  # noqa: SIM905
 SYMBOLS = "~^|#*_<>}{\\¬§¤°¦†"
 TRADE = ("Acme", "Nordika", "Solaris", "Bonanza", "Praktika", "Alfa", "Omega", "Delta")
 
@@ -99,7 +100,7 @@ def capitals(make: Maker) -> str:
 
 def lost_letters(make: Maker) -> str:
     def lost(letter: str) -> str:
-        return "?" if not letter.isascii() and letter.isalpha() or make.random.random() < 0.04 and letter.isalpha() else letter
+        return "?" if letter.isalpha() and (not letter.isascii() or make.random.random() < 0.04) else letter
 
     return "".join(map(lost, " ".join(make.sentence() for _ in range(8))))
 
@@ -174,9 +175,7 @@ def links(make: Maker) -> str:
 def members(make: Maker) -> str:
     return make.lines(
         14,
-        lambda: (
-            f"{make.keyword().capitalize()}{make.number(1, 99)} {make.number(1, 28)}.{make.number(1, 12)}.20{make.number(10, 24)} {make.number()}"
-        ),
+        lambda: f"{make.keyword().capitalize()}{make.number(1, 99)} {make.number(1, 28)}.{make.number(1, 12)}.2019 {make.number()}",
     )
 
 

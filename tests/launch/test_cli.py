@@ -55,7 +55,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_verb_and_shows_examples() -> None:
     text = varietas("--help").stdout
     for verb in (
-        "tokenizer", "prepare", "mixture", "plan", "train", "submit", "status", "evaluate", "generate", "report", "digest", "doctor",
+        "tokenizer", "fences", "prepare", "mixture", "plan", "train", "submit", "status", "evaluate", "generate", "report", "digest",
+        "doctor",
     ):  # fmt: skip
         assert re.search(rf"^ +{verb}\b", text, re.MULTILINE)
         assert f"varietas {verb} --" in varietas(verb, "--help").stdout

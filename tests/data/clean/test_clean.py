@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from varietas.data.clean import cleaning as clean
-from varietas.data.clean import words
-from varietas.data.clean.cleaning import RULES, Cleaning
+from varietas.data.clean import duplicates, words
+from varietas.data.clean.cleaning import Cleaning
 from varietas.data.prepare.engine import local
 from varietas.data.prepare.prepare import prepare
 from varietas.data.text.documents import Document, NotADocument
@@ -50,80 +50,8 @@ def test_words_and_lines_are_those_that_python_finds() -> None:
     assert batch.kinds.sum(1).tolist() == [len(text) for text in texts]
 
 
-def repeated(pieces: list[str]) -> float:
-    seen, again = set[str](), 0
-    for piece in pieces:
-        again += len(piece) if piece in seen else 0
-        seen.add(piece)
-    return again / max(1, sum(map(len, pieces)))
-
-
-def covered(found: list[str], n: int) -> float:
-    seen, inside = set[tuple[str, ...]](), set[int]()
-    for k in range(len(found) - n + 1):
-        gram = tuple(found[k : k + n])
-        if gram in seen:
-            inside |= set(range(k, k + n))
-        seen.add(gram)
-    return sum(len(found[k]) for k in inside) / max(1, sum(map(len, found)))
-
-
-def commonest(found: list[str]) -> float:
-    grams = Counter(tuple(found[k : k + 3]) for k in range(len(found) - 2))
-    return max((n * sum(map(len, gram)) for gram, n in grams.items() if n > 1), default=0) / max(1, sum(map(len, found)))
-
-
-def test_statistics_equal_those_of_a_slow_program() -> None:
-    texts = [prose(k, 200) for k in range(5)] + [prose(9, 24) * 6, "a b c " * 40, "### $$$ %%%\n" * 9, "x", "Slovo."]
-    found = clean.statistics(words.split(texts))
-    for text, row in zip(texts, found.tolist(), strict=True):
-        mine = words_by_hand(text)
-        shown = [c for c in text if not c.isspace()]
-        expected = [
-            np.mean([len(word) for word in mine]) if mine else 5.0,
-            sum(map(str.isalpha, shown)) / len(shown),
-            sum(map(bool, text.split("\n"))) / len(mine) if mine else 0.0,
-            repeated([line for line in text.split("\n") if line]),
-            commonest(mine),
-            covered(mine, 5),
-            covered(mine, 10),
-        ]
-        assert row == pytest.approx(expected, abs=1e-6), text[:20]
-
-
-def test_rules_made_for_english_spare_languages_with_long_words() -> None:
-    """Gopher's bounds would reject the whole language. With its own fences nothing is rejected but texts that are odd in any language."""
-    short, long = (words.split([prose(k, syllables=n) for k in range(200)]) for n in (2, 6))
-    for batch in (short, long):
-        values = clean.statistics(batch)
-        low, high = clean.fences(values)
-        assert not ((values < low) | (values > high)).any()
-    word_length = list(RULES).index("word length")
-    assert (clean.statistics(long)[:, word_length] > RULES["word length"].high).all()
-    odd = clean.statistics(words.split(["x" * 90 + " " + "y" * 80, "kaufen " * 200, "$$ %% && " * 50]))
-    assert ((odd < low) | (odd > high)).any(1).all()
-
-
-def test_few_texts_meet_the_loosest_thresholds() -> None:
-    low, high = clean.fences(np.zeros((clean.FEW - 1, len(RULES))))
-    assert dict(zip(RULES, zip(low, high, strict=True), strict=True)) == {
-        "word length": (-np.inf, np.inf), "letters": (0.5, np.inf), "short lines": (-np.inf, 0.5), "repeated lines": (-np.inf, 0.4),
-        "top 3-gram": (-np.inf, 0.3), "repeated 5-grams": (-np.inf, 0.3), "repeated 10-grams": (-np.inf, 0.2),
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("n_good", [10, 20, 200])
-def test_spam_does_not_let_spam_pass(n_good: int) -> None:
-    """As many spam texts as good ones, or twice as many: the thresholds of a language move with its texts, but only so far."""
-    good, spam = [prose(k) for k in range(n_good)], [f"kup {k} levně hned. " * 40 for k in range(20)] + ["$$ 1 %% 2 && ab " * 50] * 20
-    values = clean.statistics(words.split(good + spam))
-    low, high = clean.fences(values)
-    broken = ((values < low) | (values > high)).any(1)
-    assert not broken[:n_good].any() and broken[n_good:].all()
-
-
 def shares_a_band(a: str, b: str) -> bool:
-    first, second = clean.signatures(words.split([a, b]))
+    first, second = duplicates.signatures(words.split([a, b]))
     return bool((first == second).any())
 
 
@@ -141,26 +69,27 @@ SPELLINGS = ["Příliš žluťoučký kůň úpěl ďábelské ódy v roce 2024"
 
 
 def test_spelling_makes_no_difference_to_duplicates_and_evaluation_text() -> None:
-    signatures = [clean.signatures(words.split([text])) for text in SPELLINGS]
+    signatures = [duplicates.signatures(words.split([text])) for text in SPELLINGS]
     assert all((found == signatures[0]).all() for found in signatures) and signatures[0].any()
-    assert (clean.signatures(words.split(["ΟΔΟΣ ΤΟΥ ΛΟΓΟΥ ΚΑΙ ΤΗΣ"])) == clean.signatures(words.split(["οδος του λόγου και της"]))).all()
-    held = clean.held_out([SPELLINGS[0]])
+    greek = [duplicates.signatures(words.split([text])) for text in ("ΟΔΟΣ ΤΟΥ ΛΟΓΟΥ ΚΑΙ ΤΗΣ", "οδος του λόγου και της")]
+    assert (greek[0] == greek[1]).all()
+    held = duplicates.held_out([SPELLINGS[0]])
     texts = [f"Napsal: {text}. A dál." for text in SPELLINGS] + ["Příliš žluťoučký kůň úpěl ďábelské ódy"]
-    assert clean.overlaps(words.split(texts), held).tolist() == [True] * 3 + [False] * 2  # the line as a whole, with its numbers
+    assert duplicates.overlaps(words.split(texts), held).tolist() == [True] * 3 + [False] * 2  # the line as a whole, with its numbers
 
 
 def test_numbers_alone_make_no_texts_alike() -> None:
     tables = ["\n".join(f"{a * k} {b + k} {k}" for k in range(40)) for a, b in ((3, 7), (11, 5))]
     assert not shares_a_band(*tables)
-    held = clean.held_out(["3 + 4 * 5 - 6 / 2 = 11", " ".join(map(str, range(20)))])
-    assert not clean.overlaps(words.split(["2024-11-28 15:24:21", tables[0]]), held).any()
+    held = duplicates.held_out(["3 + 4 * 5 - 6 / 2 = 11", " ".join(map(str, range(20)))])
+    assert not duplicates.overlaps(words.split(["2024-11-28 15:24:21", tables[0]]), held).any()
 
 
 def test_short_lines_of_evaluation_text_are_found_whole_and_phrases_are_not() -> None:
     question, phrase = "Which of these rivers flows through Vienna?", "None of the above"
-    held = clean.held_out([f"{question}\n{phrase}", prose(1, 40)])
+    held = duplicates.held_out([f"{question}\n{phrase}", prose(1, 40)])
     texts = [f"Quiz! {question} The Danube.", phrase, "Which of these rivers flows through Paris?", prose(1, 40)[20:], prose(2, 40)]
-    assert clean.overlaps(words.split(texts), held).tolist() == [True, False, False, True, False]
+    assert duplicates.overlaps(words.split(texts), held).tolist() == [True, False, False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -244,8 +173,7 @@ def test_rejects_of_a_dirty_corpus_are_counted_by_reason(workers: int, tmp_path:
     with pytest.warns(UserWarning, match="xyz_Latn"):
         manifest = prepare(list(map(str, files)), model, tmp_path / "c", cleaning, local(workers))
     rejected = manifest["rejected"]
-    spam = sum(rejected.pop(reason, 0) for reason in RULES)
-    assert spam == 5
+    assert rejected.pop("top 3-gram") == 5  # nothing is known of the language, but spam repeats itself
     assert rejected == {
         "duplicate": 10, "near duplicate": 10, "opted out: rights reserved": 2, "opted out: robots.txt": 2,
         "overlaps evaluation text": 3, "another language": 2, "short": 1,
