@@ -93,7 +93,7 @@ def _reference(label: str, entry: dict[str, Any]) -> Reference:
         foreign[begin:end] = [chr(point).isalpha() for point in range(begin, end)]
     letters = frozenset(own + own.upper())
     foreign[[ord(letter) for letter in letters]] = False
-    hashes = np.unique(words.split(own_words).words.hash)
+    hashes = np.unique(words.split([" ".join(own_words)]).words.hash)
     return Reference(label, float(entry["usual"]), hashes, frozenset(own_words), letters, foreign, _bounds(entry["bounds"]))
 
 
