@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.print(rejects_table(manifest))
         if (losses := losses_table(manifest)).row_count:
             console.print(losses)
-        console.print(f"each with file, line and beginning: {args.out / 'rejects.jsonl'}")
+        console.print(f"each with file, line and beginning: {args.out / 'rejects.jsonl'}", soft_wrap=True)
         for found in damage(args.out):
             places = f"damaged in {found.places:,} places, the first" if found.places > 1 else "damaged"
             where = f"{found.file}: {places} at record {found.first.line} ({found.first.sample})"

@@ -84,11 +84,11 @@ def test_a_signal_during_a_save_lets_it_finish(run: varietas.Run, monkeypatch: p
     """No step is saved twice."""
     usual, saved = loop.Checkpoints.save, list[int]()
 
-    def save(self: Any, state: Any, meta: Any) -> None:
+    def save(self: Any, state: Any, meta: Any) -> Any:
         saved.append(int(state.step))
         if len(saved) == 1:
             signal.raise_signal(signal.SIGTERM)
-        usual(self, state, meta)
+        return usual(self, state, meta)
 
     monkeypatch.setattr(loop.Checkpoints, "save", save)
     assert not run.train()

@@ -14,7 +14,9 @@ from varietas.train.run_folder.digest import digest
 FIELDS = {"train.steps": 5, "checkpoint.every": 2, "optim.schedule": "constant"}
 
 
-def test_a_checkpoint_is_saved_after_metrics_and_ledger_are_on_disk(tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_is_saved_after_metrics_and_ledger_are_on_disk(
+    tmp_path: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And after the ledger is: after a power failure, what a checkpoint has passed could not be written again."""
     run = varietas.Run("tiny", FIELDS, folder=tmp_path / "run")
     metrics, events = run.folder / "metrics.jsonl", list[tuple[str, int]]()
