@@ -17,6 +17,7 @@ from varietas.data.corpus.corpus import Corpus
 from varietas.data.corpus.index import matching
 from varietas.data.corpus.sources import Sources, sources_of
 from varietas.data.stream.pieces import Piece
+from varietas.data.stream.stream import Stream
 from varietas.data.stream.uses import uses
 from varietas.data.text.documents import Document, NotADocument
 
@@ -69,8 +70,8 @@ def digests_of(corpus: Corpus, code: str, text: str) -> list[bytes]:
     return [hashlib.sha256(each.encode()).digest() for each in dict.fromkeys(texts)]
 
 
-def uses_of(corpus: Corpus | Sources, spans: Sequence[Span], sought: Numbers) -> Iterator[tuple[Span, Piece]]:
-    """Yields each use of documents in the steps of a ledger, in the order of the rows.
+def uses_of(corpus: Corpus | Sources, spans: Sequence[Span], sought: Numbers) -> Iterator[tuple[Span, Stream, Piece]]:
+    """Yields each use of documents in the steps of a ledger, in the order of the rows, with the span and its rows.
 
     Args:
         corpus: The corpus of the run.
@@ -83,7 +84,7 @@ def uses_of(corpus: Corpus | Sources, spans: Sequence[Span], sought: Numbers) ->
     for span in spans:
         stream, size = span.stream(corpus), span.batch_size
         for piece in uses(stream, sought, span.first * size, span.stop * size):
-            yield span, piece
+            yield span, stream, piece
 
 
 def use(span: Span, piece: Piece, left_out: Mapping[int, str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ Who checks one needs the public key of the run's signer, and neither corpus nor 
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -67,27 +68,27 @@ def of_absence(corpus: Corpus, name: str, digest: bytes) -> Proof:
     return {"corpus": name, "absence": sorted_tree.absence(sorted_tree.open_sorted(corpus), digest)}
 
 
-def of_use(stream: Stream, span: Span, texts: Sequence[bytes], piece: Piece) -> Proof:
-    """Returns the proof that a piece of a document was in a row of a step.
+def of_uses(texts: Sequence[bytes], uses: Sequence[tuple[Span, Stream, Piece]]) -> list[Proof]:
+    """Returns for each piece of a document the proof that it was in a row of a step.
 
     Args:
-        stream: The rows of the span.
-        span: The steps that hold the piece.
         texts: The signed lines of steps.jsonl.
-        piece: The piece.
+        uses: The pieces, with the steps and the rows that hold them.
 
     Raises:
-        ValueError: If the step is not signed yet, or the corpus gives other rows than the ledger has.
+        ValueError: If a step is not signed yet, or the corpus gives other rows than the ledger has.
     """
+    at = [_line_of(texts, piece.row // span.batch_size) for span, _, piece in uses]
+    in_log = merkle.paths(texts, at)
+    return [_of_use(*use, texts[line], _as_json(line, len(texts), path)) for use, line, path in zip(uses, at, in_log, strict=True)]
+
+
+def _of_use(span: Span, stream: Stream, piece: Piece, line: bytes, in_log: dict[str, Any]) -> Proof:
     step, row = divmod(piece.row, span.batch_size)
-    begin = b'{"step":%d,"rows":' % step
-    line = next((n for n, text in enumerate(texts) if text.startswith(begin)), None)
-    if line is None:
-        raise ValueError(f"step {step} is not signed yet; `varietas audit sign` signs what the ledger has")
     first = step * span.batch_size
     rows = stream.rows(first, first + span.batch_size)
     digests = [digest.tobytes() for digest in row_digests(stream, first, rows)]
-    if merkle.root(digests).hex() != json.loads(texts[line])["rows"]:
+    if merkle.root(digests).hex() != json.loads(line)["rows"]:
         raise ValueError(f"the rows of step {step} are not those of the ledger; `varietas audit verify` says why")
     pieces = pieces_of_rows(stream, stream.pieces(first, first + span.batch_size), first, rows["segments"])[row]
     text = f"{piece.source}\t{piece.language}\t{piece.document}\t{piece.begin}\t{piece.size}".encode()
@@ -98,9 +99,19 @@ def of_use(stream: Stream, span: Span, texts: Sequence[bytes], piece: Piece) -> 
         "in_row": _step(pieces, pieces.index(text)),
         "content": content_digest(*(rows[name][row].astype("<i4") for name in CONTENT)).hex(),
         "in_step": _step(digests, row),
-        "line": texts[line].decode(),
-        "in_log": _step(texts, line),
+        "line": line.decode(),
+        "in_log": in_log,
     }
+
+
+def _line_of(texts: Sequence[bytes], step: int) -> int:
+    """Returns the number of the line of a step. Raises ValueError if there is none."""
+    begin = b'{"step":%d,"rows":' % step
+    at = bisect_left(texts, step, key=lambda text: json.loads(text)["step"])
+    line = next((n for n in range(at, min(at + 2, len(texts))) if texts[n].startswith(begin)), None)  # a context may stand before it
+    if line is None:
+        raise ValueError(f"step {step} is not signed yet; `varietas audit sign` signs what the ledger has")
+    return line
 
 
 def check(proof: Mapping[str, Any], key: Ed25519PublicKey) -> Iterator[str]:
@@ -170,7 +181,11 @@ def _check_use(use: Mapping[str, Any], document: Mapping[str, Any], log: Mapping
 
 
 def _step(leaves: Sequence[bytes], index: int) -> dict[str, Any]:
-    return {"index": index, "size": len(leaves), "path": [sibling.hex() for sibling in merkle.path(leaves, index)]}
+    return _as_json(index, len(leaves), merkle.path(leaves, index))
+
+
+def _as_json(index: int, size: int, path: Sequence[bytes]) -> dict[str, Any]:
+    return {"index": index, "size": size, "path": [sibling.hex() for sibling in path]}
 
 
 def _climb(leaf: bytes, step: Mapping[str, Any]) -> bytes:

@@ -137,7 +137,7 @@ def exposures(corpus: Corpus | Sources, spans: Sequence[Span], removed: Numbers)
         ValueError: If the corpus is not the one that the run has read.
     """
     found: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for span, piece in uses_of(corpus, spans, removed):
+    for span, _, piece in uses_of(corpus, spans, removed):
         step = piece.row // span.batch_size
         place = (piece.source, piece.language, piece.document)
         new = {"corpus": piece.source, "language": piece.language, "document": piece.document, "pieces": 0, "tokens": 0, "first_step": step}

@@ -3,6 +3,8 @@
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -85,26 +87,34 @@ def entries(corpus: Corpus, code: str, documents: np.ndarray, columns: Sequence[
     Raises:
         ValueError: If the index is damaged.
     """
-    found: dict[int, dict[str, Any]] = {}
     wanted = np.unique(documents)
-    for shard in np.unique(wanted // SHARD_DOCUMENTS).tolist():
-        file = index_path(corpus, code, shard)
-        try:
-            index = pq.ParquetFile(file)
-            sizes = [index.metadata.row_group(group).num_rows for group in range(index.num_row_groups)]
-            bounds = shard * SHARD_DOCUMENTS + np.concatenate([[0], np.cumsum(sizes)])
-            for group, (begin, end) in enumerate(pairwise(bounds.tolist())):
-                mine = wanted[slice(*np.searchsorted(wanted, [begin, end]))]
-                if len(mine):
-                    rows = index.read_row_group(group, list(columns)).take(pa.array(mine - begin)).to_pylist()
-                    found |= dict(zip(mine.tolist(), rows, strict=True))
-        except (pa.ArrowException, OSError) as error:
-            reraise_system_error(error)
-            raise damaged(file, error) from None
+    shards = np.unique(wanted // SHARD_DOCUMENTS).tolist()
+    found: dict[int, dict[str, Any]] = {}
+    with ThreadPoolExecutor() as pool:
+        for of_shard in pool.map(partial(_entries_of, corpus, code, columns=columns, wanted=wanted), shards):
+            found |= of_shard
     try:
         return [found[number] for number in documents.tolist()]
     except KeyError as missing:
         raise damaged(index_path(corpus, code, int(missing.args[0]) // SHARD_DOCUMENTS), f"it has no document {missing}") from None
+
+
+def _entries_of(corpus: Corpus, code: str, shard: int, columns: Sequence[str], wanted: np.ndarray) -> dict[int, dict[str, Any]]:
+    """Returns the entries of the documents of a shard that are among `wanted`, by their numbers. Raises as `entries` does."""
+    file, found = index_path(corpus, code, shard), dict[int, dict[str, Any]]()
+    try:
+        index = pq.ParquetFile(file)
+        sizes = [index.metadata.row_group(group).num_rows for group in range(index.num_row_groups)]
+        bounds = shard * SHARD_DOCUMENTS + np.concatenate([[0], np.cumsum(sizes)])
+        for group, (begin, end) in enumerate(pairwise(bounds.tolist())):
+            mine = wanted[slice(*np.searchsorted(wanted, [begin, end]))]
+            if len(mine):
+                rows = index.read_row_group(group, list(columns), use_threads=False).take(pa.array(mine - begin)).to_pylist()
+                found |= dict(zip(mine.tolist(), rows, strict=True))
+    except (pa.ArrowException, OSError) as error:
+        reraise_system_error(error)
+        raise damaged(file, error) from None
+    return found
 
 
 def matching(corpus: Corpus, code: str, column: str, test: Callable[[pa.Array], pa.Array]) -> np.ndarray:

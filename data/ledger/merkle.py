@@ -66,12 +66,20 @@ def path(leaves: Iterable[bytes], index: int) -> list[bytes]:
     Raises:
         ValueError: If there is no leaf of this index.
     """
-    level, siblings = [sha256(b"\x00" + leaf).digest() for leaf in leaves], []
-    _check_index(index, len(level))
+    return paths(leaves, [index])[0]
+
+
+def paths(leaves: Iterable[bytes], indices: Sequence[int]) -> list[list[bytes]]:
+    """Returns what `path` returns of several leaves. The tree is computed once. Raises as `path` does."""
+    level = [sha256(b"\x00" + leaf).digest() for leaf in leaves]
+    for index in indices:
+        _check_index(index, len(level))
+    at, siblings = list(indices), [list[bytes]() for _ in indices]
     while len(level) > 1:
-        if index ^ 1 < len(level):  # the last node of a level may stand alone, and is then a node of the level above as well
-            siblings.append(level[index ^ 1])
-        level, index = _above(level), index >> 1
+        for of_one, index in zip(siblings, at, strict=True):
+            if index ^ 1 < len(level):  # the last node of a level may stand alone, and is then a node of the level above as well
+                of_one.append(level[index ^ 1])
+        level, at = _above(level), [index >> 1 for index in at]
     return siblings
 
 

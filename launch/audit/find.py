@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     by, value = asked_for(args)
     sought = documents_with(audited.corpus, by, value)
     left_out = {step.step: step.left_out for step in steps_of(audited.ledger) if step.left_out}
-    found = [use(span, piece, left_out) for span, piece in uses_of(audited.corpus, audited.spans, sought)]
+    found = [use(span, piece, left_out) for span, _, piece in uses_of(audited.corpus, audited.spans, sought)]
     documents = [(source, code, number) for (source, code), numbers in sought.items() for number in numbers.tolist()]
     if args.json:
         known = [

@@ -43,15 +43,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
         for (name, code), numbers in sought.items()
         for number in numbers.tolist()
     }
-    for span, piece in uses_of(audited.corpus, audited.spans, sought):
-        document = documents[piece.source, piece.language, piece.document]
-        document["uses"].append(proof.of_use(span.stream(audited.corpus), span, texts, piece))
+    uses = list(uses_of(audited.corpus, audited.spans, sought))
+    for (_, _, piece), proved in zip(uses, proof.of_uses(texts, uses), strict=True):
+        documents[piece.source, piece.language, piece.document]["uses"].append(proved)
     if n == 0:
         digest = hashlib.sha256(value.encode()).digest()
         written["absent"] = [proof.of_absence(source, name, digest) for name, source in sources.items()]
     written["documents"] = list(documents.values())
     write_json(args.out, written)
-    uses = sum(len(document["uses"]) for document in documents.values())
-    said = f"{opened.count(n, 'document')} with {opened.count(uses, 'use')}" if n else "the absence of the text"
+    said = f"{opened.count(n, 'document')} with {opened.count(len(uses), 'use')}" if n else "the absence of the text"
     console.print(f"{args.out} ({args.out.stat().st_size:,} bytes) proves {said}", highlight=False, soft_wrap=True, markup=False)
     return 0

@@ -100,6 +100,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if changed := ", ".join(f"{what} {n:,}" for what, n in manifest["changed"].items()):
         console.print(f"changed: {changed}")
     console.print(f"corpus {manifest['digest'][:16]}…: {args.out}")
+    console.print("commitment/secret in it opens the digests of its documents: keep a copy, and keep it to yourself (docs/audit.md)")
     return 0
 
 
