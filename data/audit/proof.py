@@ -131,12 +131,12 @@ def check(proof: Mapping[str, Any], key: Ed25519PublicKey) -> Iterator[str]:
         if statement["predicateType"] != KIND:
             raise ValueError(f"it is of kind {statement['predicateType']}, expected {KIND}")
         signed = statement["predicate"]
-        log, corpora = signed["logs"][STEPS], signed["corpora"]
+        corpora = signed["corpora"]
         yield f"signed on {signed['signed']} by {signing.key_id(key)}: a run of {signed['steps']:,} steps"
     for document in proof.get("documents", ()):
         yield _check_document(document, corpora)
         for use in document.get("uses", ()):
-            yield _check_use(use, document, log)
+            yield _check_use(use, document, signed)
     for absent in proof.get("absent", ()):
         with _well_formed("proof of absence"):
             digest, name = bytes.fromhex(absent["absence"]["content_digest"]), absent["corpus"]
@@ -162,8 +162,9 @@ def _check_document(document: Mapping[str, Any], corpora: Mapping[str, Any]) -> 
         return f"{which} is in {name or 'the corpus'}: {about}; SHA-256 of its text: {opening['content_digest']}"
 
 
-def _check_use(use: Mapping[str, Any], document: Mapping[str, Any], log: Mapping[str, Any]) -> str:
+def _check_use(use: Mapping[str, Any], document: Mapping[str, Any], signed: Mapping[str, Any]) -> str:
     with _well_formed("proof of a use"):
+        log = signed["logs"][STEPS]
         source, language, number, begin, size = use["piece"].split("\t")
         inclusion = document["inclusion"]
         if (source, language, int(number)) != (document["corpus"], inclusion["language"], inclusion["number"]):
@@ -171,7 +172,8 @@ def _check_use(use: Mapping[str, Any], document: Mapping[str, Any], log: Mapping
         pieces = _climb(use["piece"].encode(), use["in_row"])
         rows = _climb(sha256(pieces + bytes.fromhex(use["content"])).digest(), use["in_step"])
         line = json.loads(use["line"])
-        if (line["rows"], line["step"], use["in_step"]["index"]) != (rows.hex(), use["step"], use["row"]):
+        place = (use["in_step"]["index"], use["in_step"]["size"])  # the path alone does not tell the place if the size may be any
+        if (line["rows"], line["step"], *place) != (rows.hex(), use["step"], use["row"], signed["batch_size"]):
             raise ValueError(f"the row is not row {use['row']} of step {use['step']}")
         if use["in_log"]["size"] != log["size"] or _climb(use["line"].encode(), use["in_log"]).hex() != log["root"]:
             raise ValueError(f"the line of step {use['step']} is not in the log that was signed")

@@ -2,10 +2,12 @@
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from varietas.data.corpus.corpus import Corpus
 from varietas.data.corpus.sources import Sources
@@ -13,6 +15,8 @@ from varietas.data.ledger.steps import STEPS
 from varietas.data.stream.context import stream_in
 from varietas.data.stream.stream import Stream
 
+Damaged = Mapping[tuple[str, str], Sequence[int]]  # source, language -> numbers of documents
+NONE: Damaged = {}
 MARK = b'"context":'
 LONGEST_LINE = 1 << 16
 
@@ -24,6 +28,7 @@ class Span:
     first: int
     stop: int  # step after the last
     context: dict[str, Any]
+    damaged: Damaged = field(default_factory=dict)  # documents that the run left out since their bytes were damaged
 
     @property
     def batch_size(self) -> int:
@@ -32,14 +37,20 @@ class Span:
 
     def stream(self, corpus: Corpus | Sources) -> Stream:
         """Returns the rows of these steps. Raises as `stream_in` does."""
-        return stream_in(self.context, corpus)
+        stream = stream_in(self.context, corpus)
+        documents = {place: np.array(numbers, np.int64) for place, numbers in self.damaged.items()}
+        for place, numbers in stream.without.documents.items():
+            documents[place] = np.union1d(numbers, documents.get(place, numbers))
+        stream.without = replace(stream.without, documents=documents)
+        return stream
 
 
-def spans_of(folder: Path) -> list[Span]:
+def spans_of(folder: Path, damaged: Damaged = NONE) -> list[Span]:
     """Returns the spans of a ledger. Only the lines with a context are read, which takes a second for a million steps.
 
     Args:
         folder: The folder of the ledger.
+        damaged: Documents that the run left out since their bytes were damaged.
 
     Raises:
         ValueError: If there is no ledger, it is damaged, or it has no step.
@@ -60,7 +71,7 @@ def spans_of(folder: Path) -> list[Span]:
     if not contexts or steps <= contexts[0][0]:
         raise ValueError(f"{file} has no step yet; steps are written when a checkpoint is saved")
     stops = [*(first for first, _ in contexts[1:]), steps]
-    return [Span(first, stop, context) for (first, context), stop in zip(contexts, stops, strict=True) if stop > first]
+    return [Span(first, stop, context, damaged) for (first, context), stop in zip(contexts, stops, strict=True) if stop > first]
 
 
 def span_at(spans: Sequence[Span], step: int) -> Span:

@@ -39,6 +39,7 @@ def sign_ledger(folder: str | Path, key: Ed25519PrivateKey, parameters: dict[str
     predicate = {
         "logs": {name: asdict(head) for name, head in heads.items()},
         "steps": last.step + 1 if last else 0,
+        "batch_size": last.context["batch_size"] if last else 0,
         "corpora": last.context["corpora"] if last else {},
         "parameters": parameters,
         "signed": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -33,9 +33,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds --run, --corpus and --json."""
-    parser.add_argument(
-        "--run", type=path, required=True, metavar="DIR", help="folder of the run, or of a ledger that another trainer wrote"
-    )
+    add_run(parser)
     add_corpus(parser)
     add_json(parser)
 
@@ -59,7 +57,7 @@ def audited(run: Path, corpus: str | None) -> Audited:
         ValueError: If there is no ledger or no corpus.
     """
     ledger = ledger_of(run)
-    spans = spans_of(ledger)
+    spans = spans_of(ledger, damaged_in(run))
     return Audited(run, ledger, spans, open_corpus(corpus or corpus_of(run)))
 
 
@@ -70,6 +68,16 @@ def ledger_of(run: Path) -> Path:
     if not run.is_dir():
         raise ValueError(f"--run {run} is no folder; name that of a run")
     return run / FOLDER
+
+
+def damaged_in(run: Path) -> dict[tuple[str, str], list[int]]:
+    """Returns the documents that a run left out since their bytes were damaged, by source and language."""
+    from varietas.train.run_folder.corrupt import read_corrupt
+
+    found: dict[tuple[str, str], list[int]] = {}
+    for record in read_corrupt(run):
+        found.setdefault((record["source"], record["language"]), []).append(record["document"])
+    return found
 
 
 def corpus_of(run: Path) -> str:

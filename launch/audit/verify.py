@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             raise ValueError(f"--steps: the ledger has steps {first} to {last - 1}")
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("computing rows again", total=len(chosen))
-            faults += check_steps(ledger, audited.spans, audited.corpus, chosen, damaged_in(args.run), lambda _: progress.advance(bar))
+            faults += check_steps(ledger, audited.spans, audited.corpus, chosen, lambda _: progress.advance(bar))
             if not args.steps:
                 documents = audited.corpus.manifest["documents"]
                 bar = progress.add_task("comparing the corpus with its commitment", total=documents)
@@ -72,16 +72,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.print(f"… and {len(faults) - SHOWN:,} more; --json has all", highlight=False)
     console.print(f"{opened.count(len(faults), 'fault')} found" if faults else "everything that was checked agrees", highlight=False)
     return 1 if faults else 0
-
-
-def damaged_in(run: Path) -> dict[tuple[str, str], list[int]]:
-    """Returns the documents that a run left out since their bytes were damaged, by source and language."""
-    from varietas.train.run_folder.corrupt import read_corrupt
-
-    found: dict[tuple[str, str], list[int]] = {}
-    for record in read_corrupt(run):
-        found.setdefault((record["source"], record["language"]), []).append(record["document"])
-    return found
 
 
 def check_checkpoints(run: Path, ledger: Path) -> Iterator[tuple[str, str]]:

@@ -301,7 +301,7 @@ def test_a_changed_proof_does_not_hold(run: varietas.Run, proof: Path, tmp_path:
     whole = json.loads(proof.read_text())
     unread = {"claim", "root", "keyid"}
     for place in changed_values(whole):
-        if unread & set(place) or (place[-1] == "size" and "in_log" not in place):
+        if unread & set(place) or (place[-1] == "size" and not {"in_log", "in_step"} & set(place)):
             continue
         forged = json.loads(proof.read_text())
         inner = forged
@@ -358,6 +358,36 @@ def test_a_removed_document_is_never_read_again(run: varietas.Run, copies: tuple
     edited(corpus / "removals.jsonl", "asked for", "asked_for")
     with pytest.raises(ValueError, match="is not the list that the run has read"):
         call(verify, "--run", folder)
+
+
+def test_documents_that_were_damaged_count_as_not_read(
+    run: varietas.Run, copies: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With data.on_corrupt=skip the model has had padding in their place, also when the corpus is whole again."""
+    _, corpus = copies
+    code = pieces(run)[5].language
+    file = shard_path(corpus, code, 0)
+    content = file.read_bytes()
+    damaged = bytearray(content)
+    for at in range(1_000, len(content) - 1_000, 1_000):
+        damaged[at] ^= 1
+    file.write_bytes(damaged)
+    texts = Corpus(corpus).read(np.full(84, Corpus(corpus).languages.index(code)), np.arange(84), skip=True)
+    gone = {(code, number) for number, ids in enumerate(texts) if not len(ids)}
+    piece = next(p for p in pieces(run) if (p.language, p.document) in gone)
+    skipping = varietas.Run("tiny", {**SETTINGS, "data.corpus": str(corpus), "data.on_corrupt": "skip"}, folder=tmp_path / "skips")
+    assert skipping.train()
+    (text_id,) = index_of(run, piece)
+    for now in (file.read_bytes(), content):
+        file.write_bytes(now)
+        capsys.readouterr()
+        assert call(verify, "--run", skipping.folder, "--steps", f"0:{STEPS}", "--json") == 0, printed(capsys)
+        capsys.readouterr()
+        assert call(find, "--run", skipping.folder, "--id", text_id, "--json") == 0
+        assert printed(capsys)["uses"] == []
+        assert call(documents, "--run", skipping.folder, "--step", piece.row // B, "--json") == 0
+        found = printed(capsys)["documents"]
+        assert found and (piece.language, piece.document) not in {(e["language"], e["document"]) for e in found}
 
 
 @pytest.mark.parametrize(
