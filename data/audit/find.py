@@ -16,13 +16,13 @@ from varietas.data.clean.cleaning import Cleaning, clean
 from varietas.data.corpus.corpus import Corpus
 from varietas.data.corpus.index import matching
 from varietas.data.corpus.sources import Sources, sources_of
+from varietas.data.stream.context import CHANGES
 from varietas.data.stream.pieces import Piece
 from varietas.data.stream.stream import Stream
 from varietas.data.stream.uses import uses
 from varietas.data.text.documents import Document, NotADocument
 
 Numbers = dict[tuple[str, str], np.ndarray]  # source, language -> numbers of documents, ascending
-CHANGES = ("unicode", "pii")  # steps of the cleaning that change a text
 BY = {
     "id": "documents with this id",
     "url": "documents whose URL begins so",
@@ -32,7 +32,7 @@ BY = {
 
 
 def documents_with(corpus: Corpus | Sources, by: str, value: str) -> Numbers:
-    """Returns the documents of a corpus that are asked for.
+    """Returns the documents of a corpus that are asked for. Of sealed sources (`not_searched`), none are found but by their source.
 
     Args:
         corpus: The corpus.
@@ -40,34 +40,44 @@ def documents_with(corpus: Corpus | Sources, by: str, value: str) -> Numbers:
         value: The id, the beginning of the URL, the source, or the text itself.
 
     Raises:
-        ValueError: If the index of the corpus is damaged, or does not say enough because this is the public part of the corpus.
+        ValueError: If the index of the corpus is damaged.
     """
     found: Numbers = {}
     for name, part in sources_of(corpus).items():
         for code in part.languages:
             if by == "text":
-                numbers = matching(
-                    part, code, "digest", partial(pc.is_in, value_set=pa.array(digests_of(part, code, value), pa.binary(32)))
-                )
+                digests = pa.array(digests_of(value, part.manifest.get("cleaning", {}), [code]), pa.binary(32))
+                numbers = matching(part, code, "digest", partial(pc.is_in, value_set=digests))
             elif by == "url":
                 numbers = matching(part, code, by, partial(pc.starts_with, pattern=value))
             else:
                 numbers = matching(part, code, by, partial(pc.equal, value))
             if len(numbers):
                 found[name, code] = numbers
-    for part in sources_of(corpus).values():
-        if part.sealed and not found and by != "source":
-            raise part.needs_sealed_part(f"the {by} of documents of {', '.join(part.sealed)}")
     return found
 
 
-def digests_of(corpus: Corpus, code: str, text: str) -> list[bytes]:
-    """Returns the digests that a text may have in a corpus: as it is, without blanks around it, and as `prepare` has cleaned it."""
-    cleaning = Cleaning(**{name: value for name, value in corpus.manifest["cleaning"].items() if name in CHANGES})
-    texts = [text, text.strip()]
-    with contextlib.suppress(NotADocument):
-        texts += [clean(Document("", code, each), cleaning, Counter()).text for each in texts]
+def digests_of(text: str, cleaning: Mapping[str, Any], languages: Sequence[str]) -> list[bytes]:
+    """Returns the digests that a text may have in a corpus: as it is, without blanks around it, and as `prepare` has cleaned it.
+
+    Args:
+        text: The text.
+        cleaning: The steps of cleaning that change a text (context.CHANGES), as the corpus was prepared with them.
+        languages: Those of the corpus: some steps depend on the language.
+    """
+    plain = [text, text.strip(), text.replace("\r\n", "\n"), text.replace("\r\n", "\n").strip()]
+    texts = list(plain)
+    steps = Cleaning(**{name: value for name, value in cleaning.items() if name in CHANGES})
+    if steps != Cleaning():
+        for code in languages:
+            with contextlib.suppress(NotADocument):
+                texts += [clean(Document("", code, each), steps, Counter()).text for each in dict.fromkeys(plain)]
     return [hashlib.sha256(each.encode()).digest() for each in dict.fromkeys(texts)]
+
+
+def not_searched(corpus: Corpus | Sources, by: str) -> list[str]:
+    """Returns the sources of which this is the public part, which does not tell what is asked for."""
+    return [name for part in sources_of(corpus).values() for name in part.sealed] if by != "source" else []
 
 
 def uses_of(corpus: Corpus | Sources, spans: Sequence[Span], sought: Numbers) -> Iterator[tuple[Span, Stream, Piece]]:

@@ -8,6 +8,7 @@ Who checks one needs the public key of the run's signer, and neither corpus nor 
     absence    the two neighbours of a text in the sorted tree lead to its root, which is signed
 """
 
+import base64
 import json
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from varietas.data.audit.find import digests_of
 from varietas.data.audit.spans import Span
 from varietas.data.corpus import proofs, sorted_tree
 from varietas.data.corpus.corpus import Corpus
@@ -63,9 +65,15 @@ def of_document(corpus: Corpus, name: str, code: str, number: int) -> Proof:
     return {"corpus": name, "inclusion": proofs.inclusion(corpus, code, number), "opening": shown}
 
 
-def of_absence(corpus: Corpus, name: str, digest: bytes) -> Proof:
-    """Returns the proof that no document of a corpus has the content with this SHA-256. Raises ValueError if one has."""
-    return {"corpus": name, "absence": sorted_tree.absence(sorted_tree.open_sorted(corpus), digest)}
+def of_absence(corpus: Corpus, name: str, text: str) -> list[Proof]:
+    """Returns the proofs that no document of a corpus has a text, one for each form that it may have there (find.digests_of).
+
+    Raises:
+        ValueError: If a document has it, or if the corpus has no commitment.
+    """
+    tree = sorted_tree.open_sorted(corpus)
+    digests = digests_of(text, corpus.manifest.get("cleaning", {}), corpus.languages)
+    return [{"corpus": name, "absence": sorted_tree.absence(tree, digest)} for digest in digests]
 
 
 def of_uses(texts: Sequence[bytes], uses: Sequence[tuple[Span, Stream, Piece]]) -> list[Proof]:
@@ -131,49 +139,89 @@ def check(proof: Mapping[str, Any], key: Ed25519PublicKey) -> Iterator[str]:
         if statement["predicateType"] != KIND:
             raise ValueError(f"it is of kind {statement['predicateType']}, expected {KIND}")
         signed = statement["predicate"]
-        corpora = signed["corpora"]
+        contexts = [(int(context["step"]), context) for context in signed["contexts"]]
         yield f"signed on {signed['signed']} by {signing.key_id(key)}: a run of {signed['steps']:,} steps"
+    if not proof.get("documents") and not proof.get("absent"):
+        raise ValueError("it proves nothing: it has neither a document nor an absent text")
     for document in proof.get("documents", ()):
-        yield _check_document(document, corpora)
+        yield _check_document(document, [context for _, context in contexts])
         for use in document.get("uses", ()):
             yield _check_use(use, document, signed)
-    for absent in proof.get("absent", ()):
-        with _well_formed("proof of absence"):
-            digest, name = bytes.fromhex(absent["absence"]["content_digest"]), absent["corpus"]
-            proofs.check_absence(absent["absence"], digest, corpora[name]["commitment"]["sorted_root"])
-            yield f"no document of {name or 'the corpus'} is the text with SHA-256 {digest.hex()}"
+    if proof.get("absent"):
+        yield from _check_absence(proof["absent"], [context for _, context in contexts])
 
 
-def is_of_text(proof: Mapping[str, Any], text: bytes) -> bool:
-    """Whether a proof that `check` has accepted is of this text, or of its absence."""
-    digests = [document["opening"]["content_digest"] for document in proof.get("documents", ())]
-    digests += [absent["absence"]["content_digest"] for absent in proof.get("absent", ())]
-    return any(sha256(each).hexdigest() in digests for each in (text, text.strip()))
+def is_of_text(proof: Mapping[str, Any], text: str) -> bool:
+    """Whether a proof that `check` has accepted is of a document with this text, or of its absence in every form that it may have."""
+    shown = {document["opening"]["content_digest"] for document in proof.get("documents", ())}
+    absent = {(each["corpus"], each["absence"]["content_digest"]) for each in proof.get("absent", ())}
+    contexts = json.loads(base64.b64decode(proof["statement"]["payload"]))["predicate"]["contexts"]
+    digests = {
+        (name, digest.hex())
+        for context in contexts
+        for name, corpus in context["corpora"].items()
+        for digest in digests_of(text, corpus["cleaning"], corpus["languages"])
+    }
+    return bool(shown & {digest for _, digest in digests}) or digests <= absent
 
 
-def _check_document(document: Mapping[str, Any], corpora: Mapping[str, Any]) -> str:
+def _check_document(document: Mapping[str, Any], contexts: Sequence[Mapping[str, Any]]) -> str:
     with _well_formed("proof of a document"):
         inclusion, opening, name = document["inclusion"], document["opening"], document["corpus"]
-        proofs.check_inclusion(inclusion, corpora[name]["commitment"]["root"])
+        roots = {context["corpora"][name]["commitment"]["root"] for context in _committed(contexts, name)}
+        if inclusion["root"] not in roots:
+            raise ValueError(f"the run has not read a corpus with the root {inclusion['root']}")
+        proofs.check_inclusion(inclusion, inclusion["root"])
         proofs.check_opening(opening, inclusion)
         which = f"document {inclusion['number']} of {inclusion['language']}"
-        entry = json.loads(opening["entry"]) if isinstance(opening["entry"], str) else opening["entry"]
+        entry = json.loads(opening["entry"])
         about = ", ".join(f"{field} {entry[field]}" for field in ("id", "source", "url", "license") if entry.get(field))
         return f"{which} is in {name or 'the corpus'}: {about}; SHA-256 of its text: {opening['content_digest']}"
+
+
+def _check_absence(absent: Sequence[Mapping[str, Any]], contexts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Checks that texts are absent from every corpus that the run has read, and yields what that shows."""
+    with _well_formed("proof of absence"):
+        by_digest: dict[str, set[tuple[str, str]]] = {}
+        for each in absent:
+            digest, name, root = each["absence"]["content_digest"], each["corpus"], each["absence"]["sorted_root"]
+            proofs.check_absence(each["absence"], bytes.fromhex(digest), root)
+            by_digest.setdefault(digest, set()).add((name, root))
+        for name in {name for context in contexts for name in context["corpora"]}:
+            roots = {context["corpora"][name]["commitment"]["sorted_root"] for context in _committed(contexts, name)}
+            for digest, proved in by_digest.items():
+                if missing := {(name, root) for root in roots} - proved:
+                    raise ValueError(f"it does not say that the text {digest} is absent from {name or 'the corpus'} ({sorted(missing)})")
+                yield f"no document of {name or 'the corpus'} is the text with SHA-256 {digest}"
+
+
+def _committed(contexts: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
+    """Returns the contexts in which a corpus had a commitment. Raises ValueError if the run has read one that never had."""
+    of_name = [context for context in contexts if name in context["corpora"]]
+    having = [context for context in of_name if context["corpora"][name]["commitment"]]
+    known = {context["corpora"][name]["digest"] for context in having}
+    if not having or {context["corpora"][name]["digest"] for context in of_name} - known:
+        raise ValueError(f"the run was signed before {name or 'its corpus'} had a commitment: there is nothing to check the proof against")
+    return having
 
 
 def _check_use(use: Mapping[str, Any], document: Mapping[str, Any], signed: Mapping[str, Any]) -> str:
     with _well_formed("proof of a use"):
         log = signed["logs"][STEPS]
         source, language, number, begin, size = use["piece"].split("\t")
+        read = {context["corpora"][source]["digest"] for context in signed["contexts"] if context["step"] <= use["step"]}
+        committed = [each["corpora"][source] for each in _committed(signed["contexts"], source)]
+        if not read & {corpus["digest"] for corpus in committed if corpus["commitment"]["root"] == document["inclusion"]["root"]}:
+            raise ValueError(f"step {use['step']} has read another corpus than the one that the document is in")
         inclusion = document["inclusion"]
         if (source, language, int(number)) != (document["corpus"], inclusion["language"], inclusion["number"]):
             raise ValueError(f"it is of document {number} of {language}, not of the one that is proved")
         pieces = _climb(use["piece"].encode(), use["in_row"])
         rows = _climb(sha256(pieces + bytes.fromhex(use["content"])).digest(), use["in_step"])
         line = json.loads(use["line"])
+        context = [context for context in signed["contexts"] if context["step"] <= use["step"]][-1]
         place = (use["in_step"]["index"], use["in_step"]["size"])  # the path alone does not tell the place if the size may be any
-        if (line["rows"], line["step"], *place) != (rows.hex(), use["step"], use["row"], signed["batch_size"]):
+        if (line["rows"], line["step"], *place) != (rows.hex(), use["step"], use["row"], context["batch_size"]):
             raise ValueError(f"the row is not row {use['row']} of step {use['step']}")
         if use["in_log"]["size"] != log["size"] or _climb(use["line"].encode(), use["in_log"]).hex() != log["root"]:
             raise ValueError(f"the line of step {use['step']} is not in the log that was signed")

@@ -3,6 +3,9 @@
 Nothing of the corpus itself changes: its shards and its commitment stay, and so do all rows of which no removed document is a part.
 """
 
+import contextlib
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -26,7 +29,8 @@ from varietas.data.files import locked, write_atomically, write_json
 from varietas.data.ledger import signing
 from varietas.data.ledger.log import BrokenLog, Head, Log, head_of
 
-ENVELOPE, KEY = "removals.dsse.json", "removals.pub"
+ENVELOPE, KEY = "removals.dsse.json", "removals.pub"  # beside the list, and published with it
+REQUESTS = "removal_requests.jsonl"  # ids, URLs and reasons, which are not
 KIND = "urn:varietas:removals:v1"
 
 
@@ -47,10 +51,9 @@ def of_domain(domain: str) -> Mapping[str, Callable[[pa.Array], pa.Array]]:
     return {"url": partial(pc.match_substring_regex, pattern=pattern, ignore_case=True)}
 
 
-def in_list(lines: Sequence[str]) -> Mapping[str, Callable[[pa.Array], pa.Array]]:
-    """Returns the tests of `chosen` for a list with an id or a URL on each line. Empty lines and those after `#` are comments."""
-    wanted = [text for line in lines if (text := line.strip()) and not text.startswith("#")]
-    return {**with_id(*wanted), **with_url(*wanted)}
+def in_list(lines: Sequence[str]) -> list[str]:
+    """Returns the ids and URLs in a list, one on each line. Empty lines and those that begin with `#` are comments."""
+    return [text for line in lines if (text := line.strip()) and not text.startswith("#")]
 
 
 def chosen(corpus: Corpus, tests: Mapping[str, Callable[[pa.Array], pa.Array]]) -> Numbers:
@@ -84,20 +87,41 @@ def remove(corpus: Corpus, documents: Numbers, reason: str, key: Ed25519PrivateK
         BrokenLog: If the list was changed.
     """
     with locked(corpus.path / f".{FILE}.lock", "removal"):
+        if (corpus.path / ENVELOPE).exists():
+            check_list(corpus)
         before = removed_from(corpus).documents
         new = {place: np.setdiff1d(numbers, before.get(place, np.zeros(0, np.int64))) for place, numbers in documents.items()}
         places = [("", code, number) for (_, code), numbers in new.items() for number in numbers.tolist()]
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        records = [
+        said = [
             {"language": code, "document": number, "id": entry["id"], "url": entry["url"], "reason": reason, "removed": now}
             for (_, code, number), entry in zip(places, described(corpus, places), strict=True)
         ]
-        if records:
-            head = Log(corpus.path / FILE).append(records)
-            said = signing.statement({FILE: head.root}, KIND, {"list": asdict(head), "corpus": corpus.digest, "signed": now})
-            write_json(corpus.path / ENVELOPE, signing.sign(said, key))
-            write_atomically(corpus.path / KEY, signing.public_pem(key))
-    return len(records)
+        with (corpus.path / REQUESTS).open("a", encoding="utf-8") as requests:  # of one that is here and not in the list, nothing follows
+            requests.writelines(json.dumps(request, ensure_ascii=False) + "\n" for request in said)
+        log = Log(corpus.path / FILE)
+        head = log.append([{"language": code, "document": number, "removed": now} for _, code, number in places]) if places else log.head
+        content = {"list": asdict(head), "corpus": _identity(corpus), "signed": now}
+        digest = hashlib.sha256((corpus.path / FILE).read_bytes()).hexdigest()
+        write_json(corpus.path / ENVELOPE, signing.sign(signing.statement({FILE: digest}, KIND, content), key))
+        write_atomically(corpus.path / KEY, signing.public_pem(key))
+    return len(places)
+
+
+def requests_of(corpus: Corpus) -> dict[tuple[str, int], dict[str, Any]]:
+    """Returns what is known of each removed document beside its number (id, url, reason, removed), by language and number."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    if (corpus.path / REQUESTS).exists():
+        for line in (corpus.path / REQUESTS).read_text("utf-8").splitlines():
+            with contextlib.suppress(ValueError):  # unfinished, because the process was killed
+                request = json.loads(line)
+                found[request["language"], request["document"]] = request
+    return found
+
+
+def _identity(corpus: Corpus) -> str:
+    """Returns what tells a corpus from others, also in its public part."""
+    return str(corpus.manifest.get("commitment", {}).get("root", corpus.digest))
 
 
 def check_list(corpus: Corpus, key: Ed25519PublicKey | None = None) -> Head:
@@ -120,7 +144,7 @@ def check_list(corpus: Corpus, key: Ed25519PublicKey | None = None) -> Head:
     except FileNotFoundError as error:
         raise ValueError(f"{error.filename} is missing: the list of removals is not signed; restore it from a copy") from None
     head = head_of(file)
-    if Head(**said["list"]) != head or said["corpus"] != corpus.digest:
+    if Head(**said["list"]) != head or said["corpus"] != _identity(corpus):
         raise BrokenLog(f"{file}: it is not the list that was signed on {said['signed']}; restore it from a copy")
     return head
 

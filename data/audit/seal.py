@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from varietas.data.audit import removal
 from varietas.data.corpus.corpus import COMMITMENT, Corpus, damaged
 from varietas.data.files import new_folder, reraise_system_error, write_json
 from varietas.data.hints import nearest
@@ -69,6 +70,9 @@ def seal(corpus: Corpus, out: Path, sources: Sequence[str] = ()) -> dict[str, An
             for shard in range(corpus.n_shards(code)):
                 name = f"{code}-{shard:05d}.parquet"
                 _write_index(corpus.path / "index" / name, sealed, folder / "index" / name)
+        for name in (removal.FILE, removal.ENVELOPE, removal.KEY):  # the list has numbers of documents, and neither ids nor URLs
+            if (corpus.path / name).exists():
+                shutil.copyfile(corpus.path / name, folder / name)
         write_json(folder / "manifest.json", manifest)
     return manifest
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from varietas.data.audit.removal import check_list
 from varietas.data.audit.spans import Span
 from varietas.data.corpus import removals
-from varietas.data.corpus.corpus import SHARD_DOCUMENTS, Corpus
+from varietas.data.corpus.corpus import COMMITMENT, SHARD_DOCUMENTS, Corpus
 from varietas.data.corpus.differences import of_roots, of_shard
 from varietas.data.corpus.proofs import check_document
 from varietas.data.corpus.shards import DamagedDocument
@@ -25,11 +26,12 @@ from varietas.data.stream.stream import Stream
 Faults = Iterator[str]
 
 
-def check_logs(folder: Path) -> Faults:
+def check_logs(folder: Path, key: Ed25519PublicKey | None = None) -> Faults:
     """Yields the faults of the two logs and of what was signed, without the corpus.
 
     Args:
         folder: The folder of the ledger.
+        key: Whose signature is expected; None for the key that lies in the folder, if the ledger is signed.
     """
     heads = dict[int, str]()  # root of steps.jsonl after so many lines, for those that checkpoints name
     try:
@@ -42,17 +44,18 @@ def check_logs(folder: Path) -> Faults:
         for line in lines(folder / STEPS):
             if line.number in wanted:
                 heads[line.number] = line.record["before"]
-            step, is_step = line.record["step"], "rows" in line.record
-            if is_step and last >= 0 and step != last + 1:
+            step = line.record.get("step")
+            if not isinstance(step, int) or (line.number and step != last + 1):
                 yield f"{folder / STEPS}: line {line.number + 1} has step {step}, after step {last}: steps are missing or there twice"
-            last = step if is_step else last
+                return
+            last = step if "rows" in line.record else step - 1
     except ValueError as error:
         yield str(error)
         return
     yield from _check_heads(folder, named, heads)
     try:
-        if (folder / ENVELOPE).exists():
-            check_signed(folder, signed_of(folder))
+        if key or (folder / ENVELOPE).exists():
+            check_signed(folder, signed_of(folder, key))
     except ValueError as error:
         yield str(error)
 
@@ -105,26 +108,39 @@ def check_steps(
             tell(step)
 
 
-def check_corpus(corpus: Corpus | Sources, tell: Callable[[int], None] = lambda _: None) -> Faults:
-    """Yields how a corpus differs from what it committed to, and its list of removals from what was signed. All of it is read.
+def check_corpus(corpus: Corpus, tell: Callable[[int], None] = lambda _: None) -> Faults:
+    """Yields how a corpus differs from what it committed to. All of it is read.
 
     Args:
-        corpus: The corpus; without a commitment there is nothing to compare.
+        corpus: A corpus with a commitment and its secret.
         tell: Is told the number of documents whenever some are done.
     """
-    for source in sources_of(corpus).values():
-        try:
-            if (source.path / removals.FILE).exists():
-                check_list(source)
-            if not source.manifest.get("commitment"):
-                continue
-            yield from of_roots(source)
-            for code in source.languages:
-                for shard in range(source.n_shards(code)):
-                    yield from (f"{source.path}: {fault}" for fault in of_shard(source, code, shard))
-                    tell(min(SHARD_DOCUMENTS, source.documents(code) - shard * SHARD_DOCUMENTS))
-        except ValueError as error:
-            yield str(error)
+    try:
+        yield from of_roots(corpus)
+        for code in corpus.languages:
+            for shard in range(corpus.n_shards(code)):
+                yield from (f"{corpus.path}: {fault}" for fault in of_shard(corpus, code, shard))
+                tell(min(SHARD_DOCUMENTS, corpus.documents(code) - shard * SHARD_DOCUMENTS))
+    except ValueError as error:
+        yield str(error)
+
+
+def check_removals(corpus: Corpus) -> Faults:
+    """Yields what is wrong with the list of removed documents of a corpus and its signature."""
+    try:
+        if (corpus.path / removals.FILE).exists():
+            check_list(corpus)
+    except ValueError as error:
+        yield str(error)
+
+
+def not_compared(corpus: Corpus) -> str:
+    """Says why the documents of a corpus cannot be compared with what it committed to; "" if they can."""
+    if not corpus.manifest.get("commitment"):
+        return f"{corpus.path} has no commitment, so its documents were not compared with one"
+    if corpus.sealed or not (corpus.path / COMMITMENT / "secret").exists():
+        return f"the documents of {corpus.path} were not compared with its commitment: that needs commitment/secret"
+    return ""
 
 
 def root_of(digests: np.ndarray) -> str:
@@ -144,7 +160,7 @@ def _blamed(stream: Stream, span: Span, step: int) -> str:
 
 
 def _faults(corpus: Corpus, language: str, number: int) -> list[str]:
-    if corpus.manifest.get("commitment"):
+    if not not_compared(corpus):
         return check_document(corpus, language, number)
     try:
         corpus.read(np.array([corpus.languages.index(language)]), np.array([number]))

@@ -86,6 +86,8 @@ def check_inclusion(proof: Mapping[str, Any], root: str) -> None:
         both = bytes.fromhex(proof["text_commitment"]) + bytes.fromhex(proof["entry_commitment"])
         if len(both) != LEAF:
             raise ValueError("a commitment has 32 bytes")
+        if type(proof["number"]) is not int or type(proof["documents_of_source"]) is not int:
+            raise TypeError("expected whole numbers")
         of_shard = _climb(commit.leaf_of(proof["number"], both), proof["in_shard"])
         of_source = _climb(of_shard, proof["in_source"])
         leaf = commit.source_leaf(proof["language"], proof["source"], proof["documents_of_source"], of_source)
@@ -131,7 +133,9 @@ def check_opening(opening: Mapping[str, Any], proof: Mapping[str, Any]) -> None:
             raise ValueError("it shows nothing")
         wrong = []
         if "content_digest" in opening:
-            digests = (bytes.fromhex(opening[name]) for name in ("text_salt", "content_digest", "tokens_digest"))
+            digests = [bytes.fromhex(opening[name]) for name in ("text_salt", "content_digest", "tokens_digest")]
+            if any(len(each) != HASH for each in digests):
+                raise ValueError("a salt and a digest have 32 bytes")
             if commit.text_commitment(*digests).hex() != proof["text_commitment"]:
                 wrong.append("text")
         shown = commit.entry_commitment(bytes.fromhex(opening["entry_salt"]), opening["entry"]) if "entry" in opening else None

@@ -1,10 +1,9 @@
-"""What is signed of a ledger: how long its two logs are and what their roots are, the corpora, and the digest of the parameters.
+"""What is signed of a ledger: how long its two logs are and their roots, what its rows follow from, and the digest of the parameters.
 
 The statement is that of in-toto, in a DSSE envelope (signing.py). A run that goes on after it was signed has lines that are not signed yet.
 """
 
-from collections import deque
-from dataclasses import asdict
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from varietas.data.files import write_atomically, write_json
 from varietas.data.ledger import signing
-from varietas.data.ledger.log import BrokenLog, Head, head_of
-from varietas.data.ledger.steps import CHECKPOINTS, STEPS, steps_of
+from varietas.data.ledger.log import BrokenLog, Head, head_of, lines
+from varietas.data.ledger.merkle import MerkleTree
+from varietas.data.ledger.steps import CHECKPOINTS, STEPS
 
 ENVELOPE, KEY = "statement.dsse.json", "key.pub"
 KIND = "urn:varietas:training-ledger:v1"
@@ -33,20 +33,35 @@ def sign_ledger(folder: str | Path, key: Ed25519PrivateKey, parameters: dict[str
         BrokenLog: If it was changed.
     """
     folder = Path(folder)
-    heads = {name: head_of(folder / name) for name in (STEPS, CHECKPOINTS) if (folder / name).exists() or name == STEPS}
-    last = next(iter(deque(steps_of(folder), 1)), None)
-    subject = {name: head.root for name, head in heads.items()} | ({"parameters": parameters["sha256"]} if parameters else {})
+    logs = {name: _log(folder / name) for name in (STEPS, CHECKPOINTS) if (folder / name).exists() or name == STEPS}
+    contexts, steps = list[dict[str, Any]](), 0
+    for line in lines(folder / STEPS):
+        if line.number == logs[STEPS]["size"]:  # what a run has written meanwhile
+            break
+        if "context" in line.record:
+            contexts.append({"step": line.record["step"], **line.record["context"]})
+        else:
+            steps = line.record["step"] + 1
+    subject = {name: log["sha256"] for name, log in logs.items()} | ({"parameters": parameters["sha256"]} if parameters else {})
     predicate = {
-        "logs": {name: asdict(head) for name, head in heads.items()},
-        "steps": last.step + 1 if last else 0,
-        "batch_size": last.context["batch_size"] if last else 0,
-        "corpora": last.context["corpora"] if last else {},
+        "logs": logs,
+        "steps": steps,
+        "contexts": contexts,
         "parameters": parameters,
         "signed": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(folder / ENVELOPE, signing.sign(signing.statement(subject, KIND, predicate), key))
     write_atomically(folder / KEY, signing.public_pem(key))
     return folder / ENVELOPE
+
+
+def _log(file: Path) -> dict[str, Any]:
+    """Returns how many lines a log has, the root of the tree over them, and the SHA-256 of the file up to there."""
+    tree, content = MerkleTree(), hashlib.sha256()
+    for line in lines(file):
+        tree.append(line.text)
+        content.update(line.text + b"\n")
+    return {"size": tree.size, "root": tree.root().hex(), "sha256": content.hexdigest()}
 
 
 def signed_of(folder: Path, key: Ed25519PublicKey | None = None) -> dict[str, Any]:
@@ -81,7 +96,7 @@ def check_signed(folder: Path, signed: dict[str, Any]) -> None:
         ValueError: If a log is missing.
     """
     for name, head in signed["logs"].items():
-        if head_of(folder / name, head["size"]) != Head(**head):
+        if head_of(folder / name, head["size"]) != Head(head["size"], head["root"]):
             raise BrokenLog(
                 f"{folder / name}: its first {head['size']:,} lines are not those that were signed on {signed['signed']}; each fits those "
                 "before it, so the log was written anew: restore it from a copy"

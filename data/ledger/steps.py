@@ -26,6 +26,7 @@ from varietas.data.ledger.merkle import root
 
 STEPS, CHECKPOINTS, NOTES = "steps.jsonl", "checkpoints.jsonl", "notes"
 DIGEST = 32  # bytes of a row's digest
+NO_ROWS = (np.zeros(0, np.int64), np.zeros((0, DIGEST), np.uint8))
 VISIBLE_AFTER = 60.0  # seconds: network file systems show a new file to other nodes with some delay
 
 
@@ -63,8 +64,9 @@ class StepLedger:
                 f"{self._folder / STEPS} has the steps before {has}, but the run continues at step {start}: continue from an earlier "
                 "checkpoint, and let the ledger commit before each checkpoint is saved; or move the folder away, and a new ledger begins"
             )
-        if context != known:
-            self._log.append([{"step": start, "context": context}])
+        _check_removals(self._folder, (known or {}).get("removed", {}), context.get("removed", {}))
+        # It is written with the first steps: without one, a restart would find it after the head that a checkpoint has recorded.
+        self._pending = [{"step": start, "context": context}] if context != known else []
         self._checkpoints = Log(self._folder / CHECKPOINTS, lambda record: record["step"] <= start)
 
     @property
@@ -115,23 +117,24 @@ class StepLedger:
         reasons, begin = left_out or {}, self._next
         if stop <= begin:
             return
-        for step in range(begin, stop):
-            if step not in self._noted:
-                raise ValueError(f"the rows of step {step} were not noted; note each step before the ledger commits to it")
-        noted = [part for step in range(begin, stop) for part in self._noted.pop(step)]
+        noted = [NO_ROWS, *(part for step in range(begin, stop) for part in self._noted.get(step, ()))]
         rows, digests = (np.concatenate(column) for column in zip(*noted, strict=True))
-        if self._process:
+        if self._process and len(rows):  # a process may have rows from others, which note them
             (self._folder / NOTES).mkdir(parents=True, exist_ok=True)
             with new_file(self._notes(stop, self._process)) as file, file.open("wb") as out:
                 np.savez(out, rows=rows, digests=digests)
-        else:
+        elif not self._process:
             whole = self._gathered(stop, rows, digests)
             roots = [root(row.tobytes() for row in of_step).hex() for of_step in whole]
             said = ({"left_out": reasons[step]} if step in reasons else {} for step in range(begin, stop))
-            self._log.append([{"step": begin + n, "rows": found, **why} for n, (found, why) in enumerate(zip(roots, said, strict=True))])
+            steps = [{"step": begin + n, "rows": found, **why} for n, (found, why) in enumerate(zip(roots, said, strict=True))]
+            self._log.append([*self._pending, *steps])
+            self._pending = []
             for file in (self._folder / NOTES).glob("*.npz"):
                 if int(file.name.split("-")[0]) <= stop:
                     file.unlink()
+        for step in range(begin, stop):
+            self._noted.pop(step, None)
         self._next = stop
 
     def add_checkpoint(self, step: int, what: Record) -> None:
@@ -182,6 +185,16 @@ class StepLedger:
     def _notes(self, stop: int, process: int | str) -> Path:
         """Returns the file of what a process has noted since the last commit."""
         return self._folder / NOTES / f"{stop}-{self._next}-{self._context}.{process}.npz"
+
+
+def _check_removals(folder: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises ValueError if a list of removed documents that the run has read is shorter now, or gone."""
+    for source, head in known.items():
+        if (has := now.get(source, {"size": 0})["size"]) < head["size"]:
+            raise ValueError(
+                f"removals.jsonl of {source or 'the corpus'} has {has:,} lines, and had {head['size']:,} when the run of {folder} read it: "
+                "removed documents would be read again; restore it from a copy"
+            )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from varietas.data.ledger.log import BrokenLog
 from varietas.data.stream.mixture import Mixture, Phase, from_config
 from varietas.data.stream.stream import Stream
 
+CHANGES = ("unicode", "pii")  # steps of cleaning that change a text, so that its digest is not that of the text before
 FORMAT = 1  # of the rows: changed when the same context would give other rows
 
 
@@ -46,6 +47,8 @@ def context_of(stream: Stream, batch_size: int) -> dict[str, Any]:
             "digest": source.digest,
             "tokenizer": source.manifest["tokenizer_digest"],
             "commitment": source.manifest.get("commitment", {}),  # root and sorted_root
+            "languages": list(source.languages),
+            "cleaning": {step: source.manifest["cleaning"][step] for step in CHANGES if step in source.manifest.get("cleaning", {})},
         }
         for name, source in sources_of(stream.corpus).items()
     }

@@ -28,8 +28,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     try:
         for sentence in check(proof, public_key(args.key)):
             shown.append(sentence)
-        if args.text and not is_of_text(proof, args.text.read_bytes()):
-            raise ValueError(f"the proof holds, but of another text than {args.text}")
+        if args.text and not is_of_text(proof, args.text.read_bytes().decode("utf-8")):
+            raise ValueError(f"it is about another text than that of {args.text}")
     except ValueError as error:
         fault = str(error)
     if args.json:

@@ -1,6 +1,7 @@
 """`varietas audit documents`: what a step has read."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -8,6 +9,10 @@ from rich.table import Table
 from varietas.launch.audit import opened
 from varietas.launch.flags import non_negative_int
 from varietas.launch.tables import align_right, fold
+
+if TYPE_CHECKING:
+    from varietas.data.audit.spans import Span
+    from varietas.data.stream.stream import Stream
 
 SUMMARY = "list the documents of a step, in their order"
 EXAMPLE = "varietas audit documents --run runs/demo --step 120 --row 3 --text"
@@ -34,10 +39,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     found = [{"row": entry["stream_row"] - first, **entry} for entry in documents_of(stream, *rows)]
     if args.text:
         found = [{**entry, "text": text} for entry, text in zip(found, texts_of(stream, found), strict=True)]
-    left_out = line_of(audited.ledger, args.step).get("left_out")
+    line = line_of(audited.ledger, args.step)
+    left_out, agrees = line.get("left_out"), agrees_with(stream, span, args.step, line["rows"])
     if args.json:
-        opened.print_json({"step": args.step, **({"left_out": left_out} if left_out else {}), "documents": found})
-        return 0
+        more = {"left_out": left_out} if left_out else {}
+        opened.print_json({"step": args.step, "agrees_with_ledger": agrees, **more, "documents": found})
+        return 1 if agrees is False else 0
     id_name = "commitment" if any("text_commitment" in entry for entry in found) else "id"
     table = Table("row", "place", "tokens", "of the document", "document", id_name, "source", "URL", "licence", box=None, pad_edge=False)
     align_right(table, 0, 1, 2)
@@ -53,6 +60,22 @@ def run(args: argparse.Namespace, console: Console) -> int:
     documents = {(entry.get("corpus"), entry["language"], entry["document"]) for entry in found}
     tokens = sum(entry["tokens"] for entry in found)
     console.print(f"step {args.step}: {opened.count(tokens, 'token')} of {opened.count(len(documents), 'document')}", highlight=False)
+    if agrees is False:
+        console.print("FAULT: these are not the rows that the ledger has; `varietas audit verify` says why", highlight=False)
+    elif agrees:
+        console.print("The rows are those that the ledger commits to.")
     if left_out:
         console.print(f"The step did not change the model: {left_out}", markup=False, soft_wrap=True)
-    return 0
+    return 1 if agrees is False else 0
+
+
+def agrees_with(stream: "Stream", span: "Span", step: int, rows: str) -> bool | None:
+    """Whether the rows of a step are those of the ledger, whose root is `rows`; None if this is the public part of a corpus."""
+    from varietas.data.audit.verify import root_of
+    from varietas.data.corpus.sources import sources_of
+    from varietas.data.stream.row_digests import row_digests
+
+    if any(source.sealed for source in sources_of(stream.corpus).values()):
+        return None
+    first = step * span.batch_size
+    return root_of(row_digests(stream, first, stream.rows(first, first + span.batch_size))) == rows

@@ -41,23 +41,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def exposed(folder: Path, corpus: str | None) -> dict[str, Any]:
     """Returns what a run has read of the documents that are removed now."""
-    from varietas.data.audit.removal import exposures
-    from varietas.data.corpus.removals import FILE, removed_from
+    from varietas.data.audit.removal import exposures, requests_of
+    from varietas.data.corpus.removals import removed_from
     from varietas.data.corpus.sources import sources_of
-    from varietas.data.ledger.log import lines
 
     audited = opened.audited(folder, corpus)
     removed = dict(removed_from(audited.corpus).documents)
-    listed = {
-        (name, line.record["language"], line.record["document"]): line.record
-        for name, source in sources_of(audited.corpus).items()
-        if (source.path / FILE).exists()
-        for line in lines(source.path / FILE)
-    }
+    requests = {name: requests_of(source) for name, source in sources_of(audited.corpus).items()}
     documents = []
     for found in exposures(audited.corpus, audited.spans, removed):
-        record = listed[found["corpus"], found["language"], found["document"]]
-        documents.append({**found, **{name: record[name] for name in ("id", "url", "removed", "reason")}})
+        request = requests[found["corpus"]].get((found["language"], found["document"]), {})
+        documents.append({**found, **{name: request.get(name) or "" for name in ("id", "url", "removed", "reason")}})
     applied = [span.first for span in audited.spans if span.context.get("removed")]
     return {
         "run": str(folder),

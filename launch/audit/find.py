@@ -35,7 +35,7 @@ def add_what(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.data.audit.documents import described
-    from varietas.data.audit.find import documents_with, use, uses_of
+    from varietas.data.audit.find import documents_with, not_searched, use, uses_of
     from varietas.data.ledger.steps import steps_of
 
     audited = opened.audited(args.run, args.corpus)
@@ -44,16 +44,21 @@ def run(args: argparse.Namespace, console: Console) -> int:
     left_out = {step.step: step.left_out for step in steps_of(audited.ledger) if step.left_out}
     found = [use(span, piece, left_out) for span, _, piece in uses_of(audited.corpus, audited.spans, sought)]
     documents = [(source, code, number) for (source, code), numbers in sought.items() for number in numbers.tolist()]
+    sealed = not_searched(audited.corpus, by)
     if args.json:
         known = [
             {**({"corpus": source} if source else {}), "language": code, "document": number, **entry}
             for (source, code, number), entry in zip(documents, described(audited.corpus, documents), strict=True)
         ]
-        opened.print_json({"steps": steps_in(audited), "documents": known, "uses": found})
+        more = {"not_searched": sealed} if sealed else {}
+        opened.print_json({"steps": steps_in(audited), **more, "documents": known, "uses": found})
         return 0
     what = f"{by} {args.text if by == 'text' else value}"
+    if sealed:
+        console.print(f"Not searched, since this is the public part of the corpus: {', '.join(sealed)}", markup=False, soft_wrap=True)
     if not documents:
-        console.print(f"No document of {audited.corpus.path} has {what}, so no step has read it.", markup=False, soft_wrap=True)
+        searched = "No document that could be searched" if sealed else f"No document of {audited.corpus.path}"
+        console.print(f"{searched} has {what}{'' if sealed else ', so no step has read it'}.", markup=False, soft_wrap=True)
         return 0
     of: dict[tuple[str, str, int], list[dict[str, Any]]] = defaultdict(list)
     for entry in found:
@@ -80,7 +85,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def asked_for(args: argparse.Namespace) -> tuple[str, str]:
     """Returns which flag of `add_what` was given, and its value; that of --text is the text itself."""
     by = next(name for name in ("id", "url", "source", "text") if getattr(args, name) is not None)
-    return by, args.text.read_text("utf-8") if by == "text" else getattr(args, by)
+    return by, args.text.read_bytes().decode("utf-8") if by == "text" else getattr(args, by)
 
 
 def steps_in(audited: opened.Audited) -> dict[str, int]:

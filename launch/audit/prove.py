@@ -1,7 +1,6 @@
 """`varietas audit prove`: a proof about a document, which others check without the corpus."""
 
 import argparse
-import hashlib
 
 from rich.console import Console
 
@@ -24,8 +23,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.data.audit import proof
-    from varietas.data.audit.find import documents_with, uses_of
+    from varietas.data.audit.find import documents_with, not_searched, uses_of
     from varietas.data.corpus.sources import sources_of
+    from varietas.data.ledger.signing import public_key
+    from varietas.data.ledger.statement import KEY
 
     by, value = asked_for(args)
     audited = opened.audited(args.run, args.corpus)
@@ -36,6 +37,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise ValueError(
             f"{n:,} documents have this {by}; a proof is of {MOST} at most: `varietas audit find` lists them, prove them by --id"
         )
+    if n == 0 and (sealed := not_searched(audited.corpus, by)):
+        raise ValueError(f"{args.corpus}: this is the public part of the corpus; proofs about {', '.join(sealed)} need the sealed part")
     if n == 0 and by != "text":
         raise ValueError(f"no document has this {by}. That a text is absent can be proved with --text FILE")
     documents = {
@@ -47,9 +50,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for (_, _, piece), proved in zip(uses, proof.of_uses(texts, uses), strict=True):
         documents[piece.source, piece.language, piece.document]["uses"].append(proved)
     if n == 0:
-        digest = hashlib.sha256(value.encode()).digest()
-        written["absent"] = [proof.of_absence(source, name, digest) for name, source in sources.items()]
+        written["absent"] = [one for name, source in sources.items() for one in proof.of_absence(source, name, value)]
     written["documents"] = list(documents.values())
+    for _ in proof.check(written, public_key(audited.ledger / KEY)):
+        pass
     write_json(args.out, written)
     said = f"{opened.count(n, 'document')} with {opened.count(len(uses), 'use')}" if n else "the absence of the text"
     console.print(f"{args.out} ({args.out.stat().st_size:,} bytes) proves {said}", highlight=False, soft_wrap=True, markup=False)

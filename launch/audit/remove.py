@@ -25,10 +25,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.data.audit import removal
+    from varietas.data.audit.documents import described
     from varietas.data.corpus.corpus import Corpus
     from varietas.data.ledger.signing import own_key, private_key
 
     corpus = Corpus(args.corpus)
+    wanted = removal.in_list(args.list.read_text("utf-8").splitlines()) if args.list else []
     if args.id:
         tests = removal.with_id(args.id)
     elif args.url:
@@ -36,8 +38,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     elif args.domain:
         tests = removal.of_domain(args.domain)
     else:
-        tests = removal.in_list(args.list.read_text("utf-8").splitlines())
+        tests = {**removal.with_id(*wanted), **removal.with_url(*wanted)}
     documents = removal.chosen(corpus, tests)
+    places = [("", code, number) for (_, code), numbers in documents.items() for number in numbers.tolist()]
+    known = {entry[field] for entry in described(corpus, places) for field in ("id", "url")} if wanted else set()
+    unknown = [text for text in wanted if text not in known]
     n = sum(len(numbers) for numbers in documents.values())
     if not n:
         raise ValueError(f"no document of {args.corpus} is meant by this; `varietas audit find` shows what a run has")
@@ -45,8 +50,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     tokens = sum(int(corpus.lengths(code)[numbers].sum()) for (_, code), numbers in documents.items())
     share = tokens / sum(corpus.tokens(code) for code in corpus.languages)
     if args.json:
-        opened.print_json({"documents": n, "added": added, "tokens": tokens, "share": share})
-        return 0
+        opened.print_json({"documents": n, "added": added, "tokens": tokens, "share": share, "not_found": unknown})
+        return 1 if unknown else 0
     was = f", {n - added:,} of which were removed before" if added < n else ""
     console.print(f"removed {opened.count(n, 'document')}{was}: {tokens:,} tokens, {share:.2%} of the corpus", highlight=False)
     console.print(
@@ -54,4 +59,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "`varietas audit exposure` says which runs had read them.",
         highlight=False, soft_wrap=True, markup=False,
     )  # fmt: skip
-    return 0
+    for text in unknown:
+        console.print(f"NOT FOUND {text}: no document has this id or URL", markup=False, highlight=False, soft_wrap=True)
+    return 1 if unknown else 0

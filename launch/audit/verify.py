@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -31,15 +32,13 @@ def steps(text: str) -> tuple[int, int | None]:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from varietas.data.audit.verify import check_corpus, check_logs, check_steps
+    from varietas.data.audit.verify import check_corpus, check_logs, check_removals, check_steps, not_compared
+    from varietas.data.corpus.sources import sources_of
     from varietas.data.ledger.signing import public_key
     from varietas.data.ledger.statement import ENVELOPE, signed_of
 
-    ledger = opened.ledger_of(args.run)
-    faults, done = list(check_logs(ledger)), list[str]()
-    signed = None
-    if args.key or (ledger / ENVELOPE).exists():
-        signed = signed_of(ledger, public_key(args.key) if args.key else None)
+    ledger, key = opened.ledger_of(args.run), public_key(args.key) if args.key else None
+    faults, done = list(check_logs(ledger, key)), list[str]()
     if not faults:
         audited = opened.audited(args.run, args.corpus)
         first, last = audited.spans[0].first, audited.spans[-1].stop
@@ -50,17 +49,26 @@ def run(args: argparse.Namespace, console: Console) -> int:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("computing rows again", total=len(chosen))
             faults += check_steps(ledger, audited.spans, audited.corpus, chosen, lambda _: progress.advance(bar))
-            if not args.steps:
-                documents = audited.corpus.manifest["documents"]
+            done.append(f"steps {chosen.start} to {chosen.stop - 1} of {first} to {last - 1} computed again from {audited.corpus.path}")
+            for source in sources_of(audited.corpus).values():
+                faults += check_removals(source)
+                if args.steps:
+                    continue
+                if why := not_compared(source):
+                    done.append(why)
+                    continue
+                documents = source.manifest["documents"]
                 bar = progress.add_task("comparing the corpus with its commitment", total=documents)
-                faults += check_corpus(audited.corpus, lambda n: progress.advance(bar, n))
-                done.append(f"{opened.count(documents, 'document')} of {audited.corpus.path} compared with what the corpus committed to")
-        done.insert(0, f"steps {chosen.start} to {chosen.stop - 1} of {first} to {last - 1} computed again from {audited.corpus.path}")
+                faults += check_corpus(source, partial(progress.advance, bar))
+                done.append(f"{opened.count(documents, 'document')} of {source.path} compared with what the corpus committed to")
         checkpoints = list(check_checkpoints(args.run, ledger))
         faults += [fault for fault, _ in checkpoints if fault]
         done += [said for _, said in checkpoints if said]
-    whose = "the key in the ledger's folder" if signed and not args.key else str(args.key)
-    done.append(f"signed on {signed['signed']}, up to step {signed['steps'] - 1}, checked with {whose}" if signed else "not signed")
+        if (ledger / ENVELOPE).exists():
+            signed, whose = signed_of(ledger, key), str(args.key) if args.key else "the key in the ledger's folder"
+            done.append(f"signed on {signed['signed']}, up to step {signed['steps'] - 1}, checked with {whose}")
+        else:
+            done.append("not signed")
     if args.json:
         opened.print_json({"valid": not faults, "faults": faults, "checked": done})
         return 1 if faults else 0
@@ -82,6 +90,8 @@ def check_checkpoints(run: Path, ledger: Path) -> Iterator[tuple[str, str]]:
     from varietas.train.run_folder.folder import saved_steps
 
     if not (ledger / CHECKPOINTS).exists():
+        there = saved_steps(run)
+        yield f"{ledger / CHECKPOINTS} is missing, and the run has checkpoints" if there else "", "" if there else "no checkpoint to check"
         return
     named = {line.record["step"]: line.record for line in lines(ledger / CHECKPOINTS)}
     of_others = {step: record["files"] for step, record in named.items() if "files" in record}
@@ -109,11 +119,12 @@ def check_checkpoints(run: Path, ledger: Path) -> Iterator[tuple[str, str]]:
 
 def config_faults(run: Path, last: dict | None) -> Iterator[tuple[str, str]]:
     """Yields the fields of config.json that are not those that the last checkpoint was trained with."""
-    from varietas.train.run_folder.config import flatten, read_config
+    from varietas.train.run_folder.config import CHANGEABLE, flatten, read_config
 
-    if last is None or not (run / "config.json").exists():
+    if last is None or "config" not in last or not (run / "config.json").exists():
         return
     now, then = flatten(read_config(run)), flatten(last["config"])
     for field in sorted({*now, *then}):
         if now.get(field) != then.get(field):
-            yield f"config.json: {field} is {now.get(field)!r}, but {then.get(field)!r} at the checkpoint of step {last['step']}", ""
+            said = f"config.json: {field} is {now.get(field)!r}, but {then.get(field)!r} at the checkpoint of step {last['step']}"
+            yield ("", f"{said}, and may be") if field.startswith(CHANGEABLE) else (said, "")

@@ -55,7 +55,8 @@ class RunLedger:
         self._batch_size = batch_size
         self._steps = StepLedger(run / FOLDER, context_of(stream, batch_size), self._start, jax.process_index())
         if restored and is_first() and self._steps.last_checkpoint.get("step") != self._start:
-            self.add_checkpoint(restored)  # the process was killed before it wrote the line
+            # The process was killed before it wrote the line. What config and code it had is not known any more.
+            self._steps.add_checkpoint(self._start, {"checkpoint": checkpoint_digest(restored)})
 
     def noting(self, rows: Iterator[Rows]) -> Iterator[Rows]:
         """Yields the rows of each step without their digests, which are noted."""
@@ -74,7 +75,8 @@ class RunLedger:
         exchange()
         if is_first():
             left_out = read(self._run)
-            self._steps.commit(n, {step: why for step in range(n) if (why := reason(left_out, step))} if left_out else {})
+            steps = {step for entry in left_out for step in range(entry.first, entry.last + 1)}
+            self._steps.commit(n, {step: reason(left_out, step) or "" for step in steps})
 
     def add_checkpoint(self, meta: Mapping[str, Any]) -> None:
         """Writes the line of a checkpoint: `meta` is what it holds beside its arrays."""
