@@ -88,7 +88,7 @@ def of_uses(texts: Sequence[bytes], uses: Sequence[tuple[Span, Stream, Piece]]) 
     """
     at = [_line_of(texts, piece.row // span.batch_size) for span, _, piece in uses]
     in_log = merkle.paths(texts, at)
-    return [_of_use(*use, texts[line], _as_json(line, len(texts), path)) for use, line, path in zip(uses, at, in_log, strict=True)]
+    return [_of_use(*use, texts[line], merkle.in_json(line, len(texts), path)) for use, line, path in zip(uses, at, in_log, strict=True)]
 
 
 def _of_use(span: Span, stream: Stream, piece: Piece, line: bytes, in_log: dict[str, Any]) -> Proof:
@@ -104,9 +104,9 @@ def _of_use(span: Span, stream: Stream, piece: Piece, line: bytes, in_log: dict[
         "step": step,
         "row": row,
         "piece": text.decode(),
-        "in_row": _step(pieces, pieces.index(text)),
+        "in_row": merkle.proof_of(pieces, pieces.index(text)),
         "content": content_digest(*(rows[name][row].astype("<i4") for name in CONTENT)).hex(),
-        "in_step": _step(digests, row),
+        "in_step": merkle.proof_of(digests, row),
         "line": line.decode(),
         "in_log": in_log,
     }
@@ -216,31 +216,18 @@ def _check_use(use: Mapping[str, Any], document: Mapping[str, Any], signed: Mapp
         inclusion = document["inclusion"]
         if (source, language, int(number)) != (document["corpus"], inclusion["language"], inclusion["number"]):
             raise ValueError(f"it is of document {number} of {language}, not of the one that is proved")
-        pieces = _climb(use["piece"].encode(), use["in_row"])
-        rows = _climb(sha256(pieces + bytes.fromhex(use["content"])).digest(), use["in_step"])
+        pieces = merkle.climbed(use["piece"].encode(), use["in_row"])
+        rows = merkle.climbed(sha256(pieces + bytes.fromhex(use["content"])).digest(), use["in_step"])
         line = json.loads(use["line"])
         context = [context for context in signed["contexts"] if context["step"] <= use["step"]][-1]
         place = (use["in_step"]["index"], use["in_step"]["size"])  # the path alone does not tell the place if the size may be any
         if (line["rows"], line["step"], *place) != (rows.hex(), use["step"], use["row"], context["batch_size"]):
             raise ValueError(f"the row is not row {use['row']} of step {use['step']}")
-        if use["in_log"]["size"] != log["size"] or _climb(use["line"].encode(), use["in_log"]).hex() != log["root"]:
+        if use["in_log"]["size"] != log["size"] or merkle.climbed(use["line"].encode(), use["in_log"]).hex() != log["root"]:
             raise ValueError(f"the line of step {use['step']} is not in the log that was signed")
         left_out = f", which did not change the model ({line['left_out']})" if "left_out" in line else ""
         last = int(begin) + int(size) - 1
         return f"step {use['step']}, row {use['row']} had tokens {begin} to {last} of document {number} of {language}{left_out}"
-
-
-def _step(leaves: Sequence[bytes], index: int) -> dict[str, Any]:
-    return _as_json(index, len(leaves), merkle.path(leaves, index))
-
-
-def _as_json(index: int, size: int, path: Sequence[bytes]) -> dict[str, Any]:
-    return {"index": index, "size": size, "path": [sibling.hex() for sibling in path]}
-
-
-def _climb(leaf: bytes, step: Mapping[str, Any]) -> bytes:
-    """Returns the root to which one step of a proof leads."""
-    return merkle.root_of(leaf, step["index"], step["size"], [bytes.fromhex(sibling) for sibling in step["path"]])
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from varietas.data.audit import removal
 from varietas.data.corpus.corpus import COMMITMENT, Corpus, damaged
+from varietas.data.corpus.index import index_path
 from varietas.data.files import new_folder, reraise_system_error, write_json
 from varietas.data.hints import nearest
 
@@ -68,8 +69,8 @@ def seal(corpus: Corpus, out: Path, sources: Sequence[str] = ()) -> dict[str, An
                 shutil.copyfile(corpus.path / COMMITMENT / f"{code}.{part}", folder / COMMITMENT / f"{code}.{part}")
             shutil.copyfile(corpus.path / "lengths" / f"{code}.u32", folder / "lengths" / f"{code}.u32")
             for shard in range(corpus.n_shards(code)):
-                name = f"{code}-{shard:05d}.parquet"
-                _write_index(corpus.path / "index" / name, sealed, folder / "index" / name)
+                index = index_path(corpus, code, shard)
+                _write_index(index, sealed, folder / "index" / index.name)
         for name in (removal.FILE, removal.ENVELOPE, removal.KEY):  # the list has numbers of documents, and neither ids nor URLs
             if (corpus.path / name).exists():
                 shutil.copyfile(corpus.path / name, folder / name)

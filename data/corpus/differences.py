@@ -7,6 +7,7 @@ import numpy as np
 
 from varietas.data.corpus import commitment as commit
 from varietas.data.corpus.corpus import COMMITMENT, SHARD_DOCUMENTS, Corpus
+from varietas.data.corpus.index import index_path
 from varietas.data.corpus.proofs import ENTRY_DIFFERS, secret_of
 from varietas.data.corpus.sorted_tree import SortedTree, holds, open_sorted
 from varietas.data.ledger.merkle import HASH, root
@@ -63,7 +64,7 @@ def of_shard(corpus: Corpus, code: str, shard: int) -> Iterator[str]:
     """
     first = shard * SHARD_DOCUMENTS
     span = slice(first, first + SHARD_DOCUMENTS)
-    index = corpus.path / "index" / f"{code}-{shard:05d}.parquet"
+    index = index_path(corpus, code, shard)
     found = commit.committed(secret_of(corpus), code, first, index, corpus.shard(code, shard), corpus.lengths(code)[span])
     said = np.asarray(commit.leaves(corpus, code)[span])
     if len(said) != len(found.leaves):

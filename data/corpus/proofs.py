@@ -12,15 +12,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from varietas.data.corpus import commitment as commit
 from varietas.data.corpus.commitment import LEAF, Part
 from varietas.data.corpus.corpus import COMMITMENT, SHARD_DOCUMENTS, Corpus, damaged
+from varietas.data.corpus.index import INDEX, entries
 from varietas.data.corpus.sorted_tree import find, key_of, open_sorted, upper_leaves
-from varietas.data.files import reraise_system_error
-from varietas.data.ledger.merkle import HASH, path, root_of
+from varietas.data.ledger.merkle import HASH, climbed, proof_of
 
 PARTS: tuple[Part, Part] = ("text", "entry")
 ENTRY_DIFFERS = "its index entry (id, source, url, license, bytes, tokens or signals) is not what was committed to"
@@ -60,16 +58,12 @@ def inclusion(corpus: Corpus, code: str, number: int) -> dict[str, Any]:
         "number": number,
         "text_commitment": own[:HASH].hex(),
         "entry_commitment": own[HASH:].hex(),
-        "in_shard": _step(of_shard, int(np.searchsorted(members, number - first))),
-        "in_source": _step(roots, place),
+        "in_shard": proof_of(of_shard, int(np.searchsorted(members, number - first))),
+        "in_source": proof_of(roots, place),
         "documents_of_source": languages[code]["sources"][names[which]]["documents"],
-        "in_corpus": _step(list(sources.values()), list(sources).index((code, names[which]))),
+        "in_corpus": proof_of(list(sources.values()), list(sources).index((code, names[which]))),
         "root": corpus.commitment["root"],
     }
-
-
-def _step(leaves: Sequence[bytes], index: int) -> dict[str, Any]:
-    return {"index": index, "size": len(leaves), "path": [sibling.hex() for sibling in path(leaves, index)]}
 
 
 def check_inclusion(proof: Mapping[str, Any], root: str) -> None:
@@ -88,10 +82,10 @@ def check_inclusion(proof: Mapping[str, Any], root: str) -> None:
             raise ValueError("a commitment has 32 bytes")
         if type(proof["number"]) is not int or type(proof["documents_of_source"]) is not int:
             raise TypeError("expected whole numbers")
-        of_shard = _climb(commit.leaf_of(proof["number"], both), proof["in_shard"])
-        of_source = _climb(of_shard, proof["in_source"])
+        of_shard = climbed(commit.leaf_of(proof["number"], both), proof["in_shard"])
+        of_source = climbed(of_shard, proof["in_source"])
         leaf = commit.source_leaf(proof["language"], proof["source"], proof["documents_of_source"], of_source)
-        found = _climb(leaf, proof["in_corpus"])
+        found = climbed(leaf, proof["in_corpus"])
     _expect_root(found, root, "inclusion")
 
 
@@ -109,7 +103,7 @@ def open_document(corpus: Corpus, code: str, number: int, parts: Sequence[Part] 
     """
     _check_number(corpus, code, number)
     secret = secret_of(corpus)
-    row, opening = index_row(corpus, code, number), dict[str, Any](language=code, number=number)
+    row, opening = entries(corpus, code, np.array([number]), INDEX.names)[0], dict[str, Any](language=code, number=number)
     if "text" in parts:
         (ids,) = corpus.read(np.array([corpus.languages.index(code)]), np.array([number]))
         digests = {"content_digest": row["digest"].hex(), "tokens_digest": sha256(ids.tobytes()).hexdigest()}
@@ -160,7 +154,7 @@ def check_document(corpus: Corpus, code: str, number: int) -> list[str]:
         ValueError: If there is no such document, or if the corpus has no commitment, no secret, or is damaged.
     """
     proof = inclusion(corpus, code, number)
-    row, secret, which = index_row(corpus, code, number), secret_of(corpus), f"document {number:,} of {code}"
+    row, secret, which = entries(corpus, code, np.array([number]), INDEX.names)[0], secret_of(corpus), f"document {number:,} of {code}"
     (found,) = corpus.read(np.array([corpus.languages.index(code)]), np.array([number]), skip=True)
     faults = [] if len(found) else [f"{which}: its tokens are damaged"]
     text = commit.text_commitment(commit.salt_of(secret, code, number, "text"), row["digest"] or b"", sha256(found.data).digest())
@@ -209,17 +203,12 @@ def check_absence(proof: Mapping[str, Any], content_digest: bytes, sorted_root: 
         if any(a >= b for a, b in pairwise(in_order)) or any(len(other) != HASH for other in keys):
             raise ValueError("the key of the text is not between the two keys")
         for other, side in zip(keys, between, strict=True):
-            if _climb(other, {**side, "size": n}) != top:
+            if climbed(other, {**side, "size": n}) != top:
                 raise ValueError("a key beside the text is not in the bucket")
         if not between and top != sha256(b"").digest():
             raise ValueError("the bucket is not empty")
-        found = _climb(upper_leaves([n], salt, [top])[0], bucket)
+        found = climbed(upper_leaves([n], salt, [top])[0], bucket)
     _expect_root(found, sorted_root, "absence")
-
-
-def _climb(leaf: bytes, step: Mapping[str, Any]) -> bytes:
-    """Returns the root to which one step of a proof leads."""
-    return root_of(leaf, step["index"], step["size"], [bytes.fromhex(sibling) for sibling in step["path"]])
 
 
 @contextmanager
@@ -251,22 +240,3 @@ def secret_of(corpus: Corpus) -> bytes:
         raise corpus.needs_sealed_part("the salts of documents")
     assert corpus.commitment
     return commit.read_secret(corpus.path / COMMITMENT / "secret")
-
-
-def index_row(corpus: Corpus, code: str, number: int) -> dict[str, Any]:
-    """Returns what the index says of a document.
-
-    Raises:
-        ValueError: If the index is damaged.
-    """
-    file, at = corpus.path / "index" / f"{code}-{number // SHARD_DOCUMENTS:05d}.parquet", number % SHARD_DOCUMENTS
-    try:
-        index = pq.ParquetFile(file)
-        for group in range(index.num_row_groups):
-            if at < (n := index.metadata.row_group(group).num_rows):
-                return index.read_row_group(group).slice(at, 1).to_pylist()[0]
-            at -= n
-    except (pa.ArrowException, OSError) as error:
-        reraise_system_error(error)
-        raise damaged(file, error) from None
-    raise damaged(file, f"it has no document {number:,}")

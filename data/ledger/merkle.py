@@ -4,8 +4,9 @@ A leaf is bytes; its hash is SHA-256(0x00 || leaf), that of an inner node SHA-25
 SHA-256(""). `MerkleTree` grows leaf by leaf and keeps only the roots of the complete subtrees so far: log2(n) hashes for n leaves.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from typing import Any
 
 HASH = 32  # bytes
 
@@ -109,6 +110,25 @@ def root_of(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
     if last or left:
         raise ValueError(f"an inclusion proof of this leaf of {size:,} has not {len(path)} hashes; it is damaged or of another tree")
     return node
+
+
+def proof_of(leaves: Sequence[bytes], index: int) -> dict[str, Any]:
+    """Returns the inclusion proof of a leaf as JSON can hold it: `index`, `size` (number of leaves) and `path`."""
+    return in_json(index, len(leaves), path(leaves, index))
+
+
+def in_json(index: int, size: int, path: Sequence[bytes]) -> dict[str, Any]:
+    """Returns what `proof_of` returns, from the parts of a proof."""
+    return {"index": index, "size": size, "path": [sibling.hex() for sibling in path]}
+
+
+def climbed(leaf: bytes, proof: Mapping[str, Any]) -> bytes:
+    """Returns the root to which what `proof_of` returned leads from a leaf.
+
+    Raises:
+        ValueError: As `root_of`; also KeyError or TypeError if the proof is of another kind.
+    """
+    return root_of(leaf, proof["index"], proof["size"], [bytes.fromhex(sibling) for sibling in proof["path"]])
 
 
 def _above(level: list[bytes]) -> list[bytes]:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from varietas.data.corpus.corpus import SHARD_DOCUMENTS, Corpus, damaged
+from varietas.data.corpus.index import index_path
 from varietas.data.corpus.sources import Sources, sources_of
 from varietas.data.files import reraise_system_error
 from varietas.data.summary.consumed import Read
@@ -109,7 +110,7 @@ def _tables(corpus: Corpus | Sources, read: Read) -> Iterator[pa.Table]:
     corpora = sources_of(corpus)
     for source, code in read.parts:
         for shard in range(corpora[source].n_shards(code)):
-            file, begin = corpora[source].path / "index" / f"{code}-{shard:05d}.parquet", shard * SHARD_DOCUMENTS
+            file, begin = index_path(corpora[source], code, shard), shard * SHARD_DOCUMENTS
             try:
                 index = pq.ParquetFile(file)
                 for group in range(index.num_row_groups):
