@@ -11,7 +11,7 @@ import pytest
 
 from varietas.data.audit.seal import seal
 from varietas.data.corpus import corpus as corpus_module
-from varietas.data.corpus import proofs
+from varietas.data.corpus import index, proofs
 from varietas.data.corpus.corpus import Corpus
 from varietas.data.corpus.index import selected
 from varietas.data.corpus.proofs import check_inclusion, check_opening, inclusion, open_document
@@ -42,7 +42,7 @@ DOCUMENTS = [
 @pytest.fixture(scope="module", autouse=True)
 def _small_shards() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (corpus_module, prepare_module, proofs):
+        for module in (corpus_module, prepare_module, proofs, index):
             patch.setattr(module, "SHARD_DOCUMENTS", 40)
         yield
 

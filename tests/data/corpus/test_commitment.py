@@ -16,7 +16,7 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from varietas.data.corpus import corpus as corpus_module
-from varietas.data.corpus import differences, proofs, sorted_tree
+from varietas.data.corpus import differences, index, proofs, sorted_tree
 from varietas.data.corpus.corpus import Corpus
 from varietas.data.corpus.proofs import check_absence, check_document, check_inclusion, check_opening, inclusion, open_document
 from varietas.data.corpus.sorted_tree import absence, find, holds, open_sorted
@@ -50,7 +50,7 @@ DOCUMENTS = [
 def _small() -> Iterator[None]:
     """Shards and buckets are small, so that these few documents make many."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (corpus_module, prepare_module, commit_module, proofs, differences):
+        for module in (corpus_module, prepare_module, commit_module, proofs, differences, index):
             patch.setattr(module, "SHARD_DOCUMENTS", SHARD)
         patch.setattr(sorted_tree, "BUCKET_KEYS", KEYS)
         patch.setattr(sorted_tree, "CHUNK_BITS", 2)
