@@ -31,7 +31,6 @@ from varietas.launch.doctor.hardware import accelerators
 
 VERBS = (
     "tokenizer", "fences", "prepare", "mixture", "plan", "train", "submit", "status", "evaluate", "generate", "report", "import", "average",
-    "tokenizer", "fences", "prepare", "mixture", "plan", "train", "submit", "status", "evaluate", "generate", "report", "import", "average",
     "extend", "quantize", "export", "digest", "audit", "doctor",
 )  # fmt: skip
 COMPUTING = ("train", "evaluate", "generate")  # verbs that gain from huge pages

@@ -93,11 +93,13 @@ def train_run(
     _check_same(config, stream)
     if stream.corpus.chat_template and not done:
         console.print(_learned(stream, exp), highlight=False, soft_wrap=True)
+    if removed := sum(map(len, stream.without.documents.values())):
+        console.print(f"{removed:,} removed documents are not read: padding takes their place", highlight=False)
     attempt.measure(connected_mesh(exp))
     with interruptible() as interrupts:
         if done >= exp.steps:
             with contextlib.suppress(DamagedCheckpoint):  # if it is damaged, the steps after the one before it are done again
-                return _finished(folder, *restore_params(folder / "checkpoints", exp.model, mesh_of(exp), done, build))
+                return _finished(folder, *restore_params(folder / "checkpoints", exp.model, mesh_of(exp), done, build), console)
         with attempt.spent(COMPILE):
             program = interrupts.wait_beside(partial(compile_program, exp, config, stream.corpus, console, build))
         if interrupts.came_to_any() or program is None:
@@ -124,7 +126,7 @@ def train_run(
                     step, params = train(program, stream, attempt, console, interrupts, stop, evaluate)
                     break
             attempt.enter(CHECKPOINT)
-            return Outcome(step, None) if params is None or step < exp.steps else _finished(folder, params, step)
+            return Outcome(step, None) if params is None or step < exp.steps else _finished(folder, params, step, console)
 
 
 def _learned(stream: Stream, exp: Experiment) -> str:
@@ -163,10 +165,11 @@ def _check_same(config: Mapping[str, Any], stream: Stream) -> None:
     )
 
 
-def _finished(folder: Path, params: Params, step: int) -> Outcome:
-    """Records the digest of the parameters after the last step."""
+def _finished(folder: Path, params: Params, step: int, console: Console) -> Outcome:
+    """Records the digest of the parameters after the last step, and signs the ledger."""
     sha256 = digest(params)
     if is_first():
         add_to_environment(folder, parameter_digest={"step": step, "sha256": sha256})
-        sign(folder, {"step": step, "sha256": sha256})
+        if line := sign(folder, {"step": step, "sha256": sha256}):
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
     return Outcome(step, sha256)

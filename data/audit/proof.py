@@ -145,8 +145,10 @@ def check(proof: Mapping[str, Any], key: Ed25519PublicKey) -> Iterator[str]:
         raise ValueError("it proves nothing: it has neither a document nor an absent text")
     for document in proof.get("documents", ()):
         yield _check_document(document, [context for _, context in contexts])
-        for use in document.get("uses", ()):
+        uses = document.get("uses", ())
+        for use in uses:
             yield _check_use(use, document, signed)
+        yield f"{'these uses are' if uses else 'no use is'} proved; that there are no {'others' if uses else 'uses'} is not"
     if proof.get("absent"):
         yield from _check_absence(proof["absent"], [context for _, context in contexts])
 

@@ -16,22 +16,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from varietas.data.audit.documents import described
 from varietas.data.audit.find import Numbers, uses_of
 from varietas.data.audit.spans import Span
 from varietas.data.corpus.corpus import Corpus
 from varietas.data.corpus.index import matching
-from varietas.data.corpus.removals import FILE, removed_from
+from varietas.data.corpus.removals import ENVELOPE, FILE, KEY, KIND, identity, removed_from
 from varietas.data.corpus.sources import Sources
 from varietas.data.files import locked, write_atomically, write_json
 from varietas.data.ledger import signing
-from varietas.data.ledger.log import BrokenLog, Head, Log, head_of
+from varietas.data.ledger.log import Log
 
-ENVELOPE, KEY = "removals.dsse.json", "removals.pub"  # beside the list, and published with it
 REQUESTS = "removal_requests.jsonl"  # ids, URLs and reasons, which are not
-KIND = "urn:varietas:removals:v1"
 
 
 def with_id(*ids: str) -> Mapping[str, Callable[[pa.Array], pa.Array]]:
@@ -87,8 +85,6 @@ def remove(corpus: Corpus, documents: Numbers, reason: str, key: Ed25519PrivateK
         BrokenLog: If the list was changed.
     """
     with locked(corpus.path / f".{FILE}.lock", "removal"):
-        if (corpus.path / ENVELOPE).exists():
-            check_list(corpus)
         before = removed_from(corpus).documents
         new = {place: np.setdiff1d(numbers, before.get(place, np.zeros(0, np.int64))) for place, numbers in documents.items()}
         places = [("", code, number) for (_, code), numbers in new.items() for number in numbers.tolist()]
@@ -101,7 +97,7 @@ def remove(corpus: Corpus, documents: Numbers, reason: str, key: Ed25519PrivateK
             requests.writelines(json.dumps(request, ensure_ascii=False) + "\n" for request in said)
         log = Log(corpus.path / FILE)
         head = log.append([{"language": code, "document": number, "removed": now} for _, code, number in places]) if places else log.head
-        content = {"list": asdict(head), "corpus": _identity(corpus), "signed": now}
+        content = {"list": asdict(head), "corpus": identity(corpus), "signed": now}
         digest = hashlib.sha256((corpus.path / FILE).read_bytes()).hexdigest()
         write_json(corpus.path / ENVELOPE, signing.sign(signing.statement({FILE: digest}, KIND, content), key))
         write_atomically(corpus.path / KEY, signing.public_pem(key))
@@ -117,36 +113,6 @@ def requests_of(corpus: Corpus) -> dict[tuple[str, int], dict[str, Any]]:
                 request = json.loads(line)
                 found[request["language"], request["document"]] = request
     return found
-
-
-def _identity(corpus: Corpus) -> str:
-    """Returns what tells a corpus from others, also in its public part."""
-    return str(corpus.manifest.get("commitment", {}).get("root", corpus.digest))
-
-
-def check_list(corpus: Corpus, key: Ed25519PublicKey | None = None) -> Head:
-    """Checks the list of removals of a corpus and its signature.
-
-    Args:
-        corpus: The corpus.
-        key: Whose signature is expected; None for the key beside the list, which proves only that nothing was changed since.
-
-    Returns:
-        What the list holds.
-
-    Raises:
-        ValueError: If the list is not signed, or by another key.
-        BrokenLog: If it was changed.
-    """
-    file, envelope = corpus.path / FILE, corpus.path / ENVELOPE
-    try:
-        said = signing.verify(signing.read_envelope(envelope), key or signing.public_key(corpus.path / KEY), str(envelope))["predicate"]
-    except FileNotFoundError as error:
-        raise ValueError(f"{error.filename} is missing: the list of removals is not signed; restore it from a copy") from None
-    head = head_of(file)
-    if Head(**said["list"]) != head or said["corpus"] != _identity(corpus):
-        raise BrokenLog(f"{file}: it is not the list that was signed on {said['signed']}; restore it from a copy")
-    return head
 
 
 def exposures(corpus: Corpus | Sources, spans: Sequence[Span], removed: Numbers) -> Iterator[dict[str, Any]]:

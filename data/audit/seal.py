@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from varietas.data.audit import removal
+from varietas.data.corpus import removals
 from varietas.data.corpus.corpus import COMMITMENT, Corpus, damaged
 from varietas.data.corpus.index import index_path
 from varietas.data.files import new_folder, reraise_system_error, write_json
@@ -71,7 +71,7 @@ def seal(corpus: Corpus, out: Path, sources: Sequence[str] = ()) -> dict[str, An
             for shard in range(corpus.n_shards(code)):
                 index = index_path(corpus, code, shard)
                 _write_index(index, sealed, folder / "index" / index.name)
-        for name in (removal.FILE, removal.ENVELOPE, removal.KEY):  # the list has numbers of documents, and neither ids nor URLs
+        for name in (removals.FILE, removals.ENVELOPE, removals.KEY):  # the list has numbers of documents, and neither ids nor URLs
             if (corpus.path / name).exists():
                 shutil.copyfile(corpus.path / name, folder / name)
         write_json(folder / "manifest.json", manifest)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from varietas.data.audit.removal import check_list
 from varietas.data.audit.spans import Span
 from varietas.data.corpus import removals
 from varietas.data.corpus.corpus import COMMITMENT, SHARD_DOCUMENTS, Corpus
@@ -18,7 +17,7 @@ from varietas.data.corpus.shards import DamagedDocument
 from varietas.data.corpus.sources import Sources, sources_of
 from varietas.data.ledger.log import head_of, lines
 from varietas.data.ledger.merkle import root
-from varietas.data.ledger.statement import ENVELOPE, check_signed, signed_of
+from varietas.data.ledger.statement import ENVELOPE, KEY, check_signed, signed_of
 from varietas.data.ledger.steps import CHECKPOINTS, STEPS, steps_of
 from varietas.data.stream.loader import DIGESTS, batches
 from varietas.data.stream.stream import Stream
@@ -54,7 +53,7 @@ def check_logs(folder: Path, key: Ed25519PublicKey | None = None) -> Faults:
         return
     yield from _check_heads(folder, named, heads)
     try:
-        if key or (folder / ENVELOPE).exists():
+        if key or (folder / ENVELOPE).exists() or (folder / KEY).exists():
             check_signed(folder, signed_of(folder, key))
     except ValueError as error:
         yield str(error)
@@ -128,8 +127,7 @@ def check_corpus(corpus: Corpus, tell: Callable[[int], None] = lambda _: None) -
 def check_removals(corpus: Corpus) -> Faults:
     """Yields what is wrong with the list of removed documents of a corpus and its signature."""
     try:
-        if (corpus.path / removals.FILE).exists():
-            check_list(corpus)
+        removals.removed_from(corpus)
     except ValueError as error:
         yield str(error)
 

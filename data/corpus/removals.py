@@ -12,10 +12,12 @@ import numpy as np
 
 from varietas.data.corpus.corpus import Corpus
 from varietas.data.corpus.sources import Sources, sources_of
-from varietas.data.ledger.log import BrokenLog, lines
+from varietas.data.ledger.log import BrokenLog, Head, head_of, lines
 from varietas.data.ledger.merkle import MerkleTree
 
 FILE = "removals.jsonl"
+ENVELOPE, KEY = "removals.dsse.json", "removals.pub"  # beside the list, and published with it
+KIND = "urn:varietas:removals:v1"
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,15 @@ def removed_from(corpus: Corpus | Sources, sizes: Mapping[str, int] | None = Non
         sizes: How many lines of the list of each source count, by its name, for a run that began with a shorter list; None for all.
 
     Raises:
-        BrokenLog: If a list was changed, or is shorter than `sizes` says.
-        ValueError: If a list names a document that the corpus does not have.
+        BrokenLog: If a list is not the one that was signed, or is shorter than `sizes` says.
+        ValueError: If a list names a document that the corpus does not have, or is not signed.
     """
     numbers, lists = dict[tuple[str, str], list[int]](), dict[str, dict[str, Any]]()
     for name, source in sources_of(corpus).items():
         file, size = source.path / FILE, None if sizes is None else sizes.get(name, 0)
-        if not file.exists() and not size:
+        if any((source.path / each).exists() for each in (FILE, ENVELOPE, KEY)):
+            check_list(source)
+        elif not size:
             continue
         tree = MerkleTree()
         for line in lines(file):
@@ -56,3 +60,31 @@ def removed_from(corpus: Corpus | Sources, sizes: Mapping[str, int] | None = Non
         if tree.size:
             lists[name] = {"size": tree.size, "root": tree.root().hex()}
     return Removed({place: np.unique(found) for place, found in numbers.items()}, lists)
+
+
+def check_list(corpus: Corpus) -> Head:
+    """Checks that the list of removals of a corpus is the one that was signed, with the key beside it.
+
+    Returns:
+        What the list holds.
+
+    Raises:
+        ValueError: If the list, its signature or the key is missing, or the signature does not fit.
+        BrokenLog: If the list was changed since it was signed.
+    """
+    from varietas.data.ledger import signing  # a corpus without removals does not need it
+
+    file, envelope = corpus.path / FILE, corpus.path / ENVELOPE
+    try:
+        said = signing.verify(signing.read_envelope(envelope), signing.public_key(corpus.path / KEY), str(envelope))["predicate"]
+    except FileNotFoundError as error:
+        raise ValueError(f"{error.filename} is missing: the list of removals and its signature belong together; restore it") from None
+    head = head_of(file)
+    if Head(**said["list"]) != head or said["corpus"] != identity(corpus):
+        raise BrokenLog(f"{file}: it is not the list that was signed on {said['signed']}; restore it from a copy")
+    return head
+
+
+def identity(corpus: Corpus) -> str:
+    """Returns what tells a corpus from others, also in its public part."""
+    return str(corpus.manifest.get("commitment", {}).get("root", corpus.digest))

@@ -77,8 +77,11 @@ def signed_of(folder: Path, key: Ed25519PublicKey | None = None) -> dict[str, An
     try:
         envelope = signing.read_envelope(folder / ENVELOPE)
         signed = signing.verify(envelope, key or signing.public_key(folder / KEY), str(folder / ENVELOPE))
-    except FileNotFoundError as error:
-        raise ValueError(f"{error.filename} is missing: the ledger is not signed; `varietas audit sign` signs it") from None
+    except FileNotFoundError:
+        if not (folder / ENVELOPE).exists() and not (folder / KEY).exists():
+            raise ValueError(f"{folder} is not signed; `varietas audit sign` signs it") from None
+        missing, other = (KEY, ENVELOPE) if (folder / ENVELOPE).exists() else (ENVELOPE, KEY)
+        raise ValueError(f"{folder / missing} is missing, although {other} is there: restore it, or get the key from who signed") from None
     if signed["predicateType"] != KIND:
         raise ValueError(f"{folder / ENVELOPE}: it is a statement of kind {signed['predicateType']}, expected {KIND}")
     return dict(signed["predicate"])

@@ -89,6 +89,8 @@ def stream_in(context: Mapping[str, Any], corpus: Corpus | Sources) -> Stream:
         named = dict(zip(sources, named.values(), strict=True))
     if set(named) != set(sources):
         raise ValueError(f"the run has read {_names(named)}; --corpus names {_names(sources)}: give the same folders")
+    if isinstance(corpus, Sources):  # the rows depend on their order, too
+        corpus = Sources(*(sources[name] for name in named))
     for name, source in sources.items():
         of_run = named[name]
         if source.sealed:  # it has another digest, so that nobody can guess at the texts that are left out

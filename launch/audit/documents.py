@@ -28,6 +28,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.data.audit.documents import documents_of, texts_of
     from varietas.data.audit.spans import line_of, span_at
+    from varietas.data.corpus.sources import sources_of
 
     audited = opened.audited(args.run, args.corpus)
     span = span_at(audited.spans, args.step)
@@ -36,6 +37,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise ValueError(f"--row {args.row}: a step has {size} rows, from 0 to {size - 1}")
     rows = (first, first + size) if args.row is None else (first + args.row, first + args.row + 1)
     stream = span.stream(audited.corpus)
+    for source in sources_of(audited.corpus).values():
+        if args.text and source.sealed:
+            raise source.needs_sealed_part("--text")
     found = [{"row": entry["stream_row"] - first, **entry} for entry in documents_of(stream, *rows)]
     if args.text:
         found = [{**entry, "text": text} for entry, text in zip(found, texts_of(stream, found), strict=True)]
@@ -53,10 +57,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
         span_of = f"{entry['begin']:,} to {entry['begin'] + entry['tokens']:,}"
         id_of = entry.get("text_commitment") or entry["id"] or ""  # of a sealed source there is nothing else
         about = (id_of, *(entry[name] or "" for name in ("source", "url", "license")))
-        table.add_row(str(entry["row"]), str(entry["place"]), f"{entry['tokens']:,}", span_of, opened.name_of(entry), *about)
-        if args.text:
-            table.add_row(*[""] * 4, entry["text"])
-    console.print(table, soft_wrap=not console.is_terminal, markup=False)
+        if args.text:  # over the whole width, each after its own line
+            place = f"row {entry['row']}, place {entry['place']}: {entry['tokens']:,} tokens, {span_of} of {opened.name_of(entry)}"
+            console.print(" · ".join((place, *filter(None, about))), style="bold", markup=False, highlight=False, soft_wrap=True)
+            console.print(entry["text"], markup=False, highlight=False, soft_wrap=True)
+            console.print()
+        else:
+            table.add_row(str(entry["row"]), str(entry["place"]), f"{entry['tokens']:,}", span_of, opened.name_of(entry), *about)
+    if not args.text:
+        console.print(table, soft_wrap=not console.is_terminal, markup=False)
     documents = {(entry.get("corpus"), entry["language"], entry["document"]) for entry in found}
     tokens = sum(entry["tokens"] for entry in found)
     console.print(f"step {args.step}: {opened.count(tokens, 'token')} of {opened.count(len(documents), 'document')}", highlight=False)

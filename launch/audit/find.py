@@ -74,9 +74,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         figures = f"{len(uses):,}", f"{sum(entry['tokens'] for entry in uses):,}", str(len({entry["epoch"] for entry in uses}))
         table.add_row(" ".join(filter(None, map(str, document))), about["id"] or "", about["url"] or "", *figures, *steps)
     console.print(table, soft_wrap=not console.is_terminal, markup=False)
-    if len(of) > SHOWN or len(documents) > len(of) > 0:
-        console.print(f"… {len(of) - len(shown):,} more, and {len(documents) - len(of):,} that no step has read; --json has all")
-    if len(documents) == 1 and found:
+    if len(of) > SHOWN:
+        console.print(f"… and {opened.count(len(of) - SHOWN, 'more document')} that were read; --json has all", highlight=False)
+    if 0 < len(found) <= SHOWN:
         console.print(uses_table(found), soft_wrap=not console.is_terminal)
     console.print(summary(what, documents, found, audited), markup=False, highlight=False, soft_wrap=True)
     return 0
@@ -94,13 +94,14 @@ def steps_in(audited: opened.Audited) -> dict[str, int]:
 
 
 def uses_table(found: Sequence[dict[str, Any]]) -> Table:
-    """Tables each use of one document."""
-    table = Table("step", "row", "tokens", "of the document", "epoch", "", box=None, pad_edge=False)
-    align_right(table, 0, 1, 2, 4)
+    """Tables each use."""
+    table = Table("step", "row", "document", "tokens", "of the document", "epoch", "", box=None, pad_edge=False)
+    align_right(table, 0, 1, 3, 5)
     for entry in found:
         part = f"{entry['begin']:,} to {entry['begin'] + entry['tokens']:,}"
         without = "the step did not change the model" if "left_out" in entry else ""
-        table.add_row(str(entry["step"]), str(entry["row"]), f"{entry['tokens']:,}", part, str(entry["epoch"]), without)
+        place = str(entry["step"]), str(entry["row"]), opened.name_of(entry)
+        table.add_row(*place, f"{entry['tokens']:,}", part, str(entry["epoch"]), without)
     return table
 
 

@@ -45,15 +45,19 @@ def run(args: argparse.Namespace, console: Console) -> int:
     unknown = [text for text in wanted if text not in known]
     n = sum(len(numbers) for numbers in documents.values())
     if not n:
-        raise ValueError(f"no document of {args.corpus} is meant by this; `varietas audit find` shows what a run has")
+        if corpus.sealed:
+            raise corpus.needs_sealed_part("which documents to remove")
+        meant = args.id or args.url or args.domain or f"a line of {args.list}"
+        raise ValueError(f"no document of {args.corpus} has {meant}; `varietas audit find` shows what a run has")
     added = removal.remove(corpus, documents, args.reason, private_key(args.key) if args.key else own_key())
     tokens = sum(int(corpus.lengths(code)[numbers].sum()) for (_, code), numbers in documents.items())
     share = tokens / sum(corpus.tokens(code) for code in corpus.languages)
     if args.json:
         opened.print_json({"documents": n, "added": added, "tokens": tokens, "share": share, "not_found": unknown})
         return 1 if unknown else 0
-    was = f", {n - added:,} of which were removed before" if added < n else ""
-    console.print(f"removed {opened.count(n, 'document')}{was}: {tokens:,} tokens, {share:.2%} of the corpus", highlight=False)
+    before = f"; {opened.count(n - added, 'document')} had been removed before" if added < n else ""
+    said = f"removed {opened.count(added, 'document')}{before}: {tokens:,} tokens in all, {share:.2%} of the corpus"
+    console.print(said, highlight=False, soft_wrap=True)
     console.print(
         f"The list is {args.corpus / removal.FILE}. Their text stays on the disk until the corpus is prepared again without them. "
         "`varietas audit exposure` says which runs had read them.",

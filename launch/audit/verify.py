@@ -15,6 +15,7 @@ from varietas.launch.flags import path
 SUMMARY = "check a ledger: its chain, its signature, its steps against the corpus, its checkpoints"
 EXAMPLE = "varietas audit verify --run runs/demo --steps 100:200 --key KEY.pub"
 SHOWN = 20  # faults
+COMPLETE = "_CHECKPOINT_METADATA"  # a checkpoint of Orbax without this file is not whole
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -44,12 +45,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
         first, last = audited.spans[0].first, audited.spans[-1].stop
         begin, end = args.steps or (first, last)
         chosen = range(max(begin, first), min(last, last if end is None else end))
-        if not chosen:
+        if not chosen or begin < first or (end or last) > last:
             raise ValueError(f"--steps: the ledger has steps {first} to {last - 1}")
+        sealed = [source for source in sources_of(audited.corpus).values() if source.sealed]
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("computing rows again", total=len(chosen))
-            faults += check_steps(ledger, audited.spans, audited.corpus, chosen, lambda _: progress.advance(bar))
-            done.append(f"steps {chosen.start} to {chosen.stop - 1} of {first} to {last - 1} computed again from {audited.corpus.path}")
+            if sealed:
+                done.append(f"no step was computed again: that needs the sealed part of {', '.join(str(each.path) for each in sealed)}")
+            else:
+                faults += check_steps(ledger, audited.spans, audited.corpus, chosen, lambda _: progress.advance(bar))
+                which = f"steps {chosen.start} to {chosen.stop - 1} of {first} to {last - 1}"
+                done.append(f"{which} computed again from {audited.corpus.path}")
             for source in sources_of(audited.corpus).values():
                 faults += check_removals(source)
                 if args.steps:
@@ -110,7 +116,9 @@ def check_checkpoints(run: Path, ledger: Path) -> Iterator[tuple[str, str]]:
     from varietas.train.accounting.ledger import checkpoint_faults
 
     for step in there:
-        if step not in named:
+        if not (run / "checkpoints" / str(step) / COMPLETE).exists():
+            yield "", f"checkpoint {step} is not whole: the run was stopped while it saved or deleted it"
+        elif step not in named:
             yield f"checkpoint {step}: the ledger does not have it", ""
         else:
             fault = checkpoint_faults(run / "checkpoints", step, named[step]["checkpoint"])

@@ -5,9 +5,9 @@ steps.jsonl at that step, the config, the code and the digest of the arrays. The
 sums of floating-point numbers depend on the mesh in their last bits.
 """
 
+import contextlib
 import hashlib
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from varietas.data.ledger.signing import own_key
-from varietas.data.ledger.statement import sign_ledger
-from varietas.data.ledger.steps import StepLedger
+from varietas.data.ledger.log import head_of
+from varietas.data.ledger.signing import key_file, own_key
+from varietas.data.ledger.statement import sign_ledger, signed_of
+from varietas.data.ledger.steps import STEPS, StepLedger
 from varietas.data.packages import source_digest, version_of
 from varietas.data.stream.context import context_of
 from varietas.data.stream.loader import DIGESTS
@@ -29,7 +30,6 @@ from varietas.train.run_folder.checkpoint import DamagedCheckpoint, checksums_on
 from varietas.train.run_folder.left_out import read, reason
 
 FOLDER = "ledger"
-log = logging.getLogger("varietas")
 
 
 class RunLedger:
@@ -106,16 +106,25 @@ def checkpoint_faults(folder: Path, step: int, digest: str) -> str:
     return "" if checkpoint_digest(meta) == digest else f"checkpoint {step} of {folder}: it is another one than the ledger has"
 
 
-def sign(run: Path, parameters: dict[str, Any]) -> None:
-    """Signs the ledger of a run that has ended. A key that cannot be used is told, and no reason to fail.
+def sign(run: Path, parameters: dict[str, Any]) -> str:
+    """Signs the ledger of a run that has ended, and says so. A key that cannot be used is told, and no reason to fail.
 
     Args:
         run: The run's folder.
         parameters: `step` and `sha256` of the parameters.
+
+    Returns:
+        A line for the user; "" if the run has no ledger, as one from before there were ledgers.
     """
-    if not (run / FOLDER).exists():
-        return
+    if not (run / FOLDER / STEPS).exists():
+        return ""
     try:
+        with contextlib.suppress(ValueError, KeyError):
+            said = signed_of(run / FOLDER)
+            if said["parameters"] == parameters and said["logs"][STEPS]["size"] == head_of(run / FOLDER / STEPS).size:
+                return ""  # whoever signed it first stays the signer
+        made = not key_file().exists()
         sign_ledger(run / FOLDER, own_key(), parameters)
     except (ValueError, OSError) as error:
-        log.warning("the ledger is not signed (%s); sign it with `varietas audit sign --run %s`", error, run)
+        return f"the ledger is not signed ({error}); sign it with `varietas audit sign --run {run}`"
+    return f"ledger signed with {'a new key, ' if made else ''}{key_file()}; docs/audit.md says what it proves"

@@ -281,7 +281,8 @@ def test_a_proof_holds_without_corpus_and_run(run: varietas.Run, proof: Path, tm
     piece = pieces(run)[5]
     uses = [p for p in pieces(run) if (p.language, p.document) == (piece.language, piece.document)]
     assert f"document {piece.document} of {piece.language} is in the corpus: id eld:" in shown[1]
-    assert shown[2:] == [
+    assert shown[-1] == "these uses are proved; that there are no others is not"
+    assert shown[2:-1] == [
         f"step {p.row // B}, row {p.row % B} had tokens {p.begin} to {p.begin + p.size - 1} of document {p.document} of {p.language}"
         for p in uses
     ]
@@ -383,8 +384,14 @@ def test_a_removed_document_is_never_read_again(run: varietas.Run, copies: tuple
     assert text_id not in "".join(path.read_text("utf-8", "replace") for path in (corpus.parent / "public").rglob("*") if path.is_file())
     whole = (corpus / "removals.jsonl").read_bytes()
     (corpus / "removals.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"removals\.jsonl is missing"):
+        varietas.Run("tiny", {**longer, "train.steps": 5 * STEPS}, folder=folder).train()
+    for name in ("removals.dsse.json", "removals.pub"):
+        (corpus / name).rename(corpus / f"{name}.away")
     with pytest.raises(ValueError, match=r"had 1 when the run of .* read it: removed documents would be read again"):
         varietas.Run("tiny", {**longer, "train.steps": 5 * STEPS}, folder=folder).train()
+    for name in ("removals.dsse.json", "removals.pub"):
+        (corpus / f"{name}.away").rename(corpus / name)
     (corpus / "removals.jsonl").write_bytes(whole.replace(b'"document":', b'"document":1'))
     with pytest.raises(ValueError, match=r"removals\.jsonl"):
         call(verify, "--run", folder)
@@ -433,7 +440,7 @@ def test_documents_that_were_damaged_count_as_not_read(
         (("verify", "--run", "RUN", "--steps", "40:50"), "--steps: the ledger has steps 0 to 11"),
         (("verify", "--run", "RUN", "--key", "nowhere.pub"), "nowhere.pub: No such file"),
         (("sign", "--run", "RUN", "--key", "RUN/config.json"), "run `chmod 600"),
-        (("remove", "--corpus", "CORPUS", "--id", "nobody", "--reason", "x"), "no document of .* is meant by this"),
+        (("remove", "--corpus", "CORPUS", "--id", "nobody", "--reason", "x"), "no document of .* has nobody"),
         (("check", "RUN/config.json", "--key", "RUN/ledger/key.pub"), "this is no proof of `varietas audit prove`"),
     ],
 )

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from varietas.data.audit.removal import remove
 from varietas.data.clean.cleaning import Cleaning
 from varietas.data.corpus.corpus import Corpus
 from varietas.data.files import write_json
-from varietas.data.ledger.log import Log
+from varietas.data.ledger.signing import own_key
 from varietas.data.ledger.steps import StepLedger
 from varietas.data.prepare.prepare import one_by_one, prepare
 from varietas.data.stream.context import context_of
@@ -156,7 +157,7 @@ def test_removed_documents_count_as_far_as_they_were_read(run: Path, tmp_path: P
     """Some documents are removed after the forty steps, and ten more steps follow."""
     shutil.copytree(run.parent / "web", tmp_path / "web")
     shutil.copytree(run / "ledger", tmp_path / "run" / "ledger")
-    Log(tmp_path / "web" / "removals.jsonl").append([{"language": "ces_Latn", "document": n} for n in range(200)])
+    remove(Corpus(tmp_path / "web"), {("", "ces_Latn"): np.arange(200)}, "asked for", own_key())
     config, _ = config_of("tiny", {"data.corpus": str(tmp_path / "web"), "data.seq_len": 64, "model.max_seq_len": 64})
     stream, batch_size = stream_of(config, corpus_of(config)), config.train.batch_size
     write_ledger(tmp_path / "run", stream, batch_size, STEPS, STEPS + 10)
