@@ -96,19 +96,11 @@ def test_the_commands_of_a_first_allocation(tmp_path: Path, corpus_folder: Path)
 
 
 def test_the_commands_for_an_auditor(tmp_path: Path, corpus_folder: Path) -> None:
-    """On documents with URLs, of which letter.txt is none; each command does what the page says before and after it."""
-    from varietas.data.text.embedded import training_documents
-
-    (tmp_path / "texts").mkdir()
-    for code, short in (("ces_Latn", "cs"), ("fin_Latn", "fi")):
-        chosen = [document for document in training_documents() if document.lang == code]
-        about = [{"id": f"{code[:3]}-{n}", "url": f"https://example.org/{short}/{n}", "source": "web"} for n in range(len(chosen))]
-        records = [json.dumps({"text": d.text, "lang": code, **known}, ensure_ascii=False) for d, known in zip(chosen, about, strict=True)]
-        (tmp_path / "texts" / f"{short}.jsonl").write_text("\n".join(records))
-    (tmp_path / "letter.txt").write_text("Vážená paní, tento dopis nikdo jiný nemá.")
-    (tmp_path / "embedded.model").write_bytes((corpus_folder / "tokenizer.model").read_bytes())
+    """On the text that the page makes; each command does what the page says before and after it."""
     said, page = dict[str, str](), (REPO / "docs" / "audit.md").read_text("utf-8")
-    for line in "".join(blocks(page)).splitlines():
+    (code,) = blocks(page, "python")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=600)
+    for line in "".join(blocks(page.replace(f"```python\n{code}```\n", ""))).splitlines():
         _, *arguments = shlex.split(line)
         paths = [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.glob("texts/*.jsonl"))]
         command = [part for argument in arguments for part in (paths if argument == "texts/*.jsonl" else [argument])]
