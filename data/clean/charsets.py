@@ -6,6 +6,7 @@ language tell that something is wrong, and its function words tell when it is ri
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from varietas.data.clean.rules import Reference
@@ -22,6 +23,7 @@ FEWEST = 3  # foreign letters from which a text is suspect
 SUSPECT = 0.002  # share of foreign letters among all characters, from which it is suspect
 FLIPPED = 20  # changes from small letters to capitals within words, from which it is suspect
 EXPLAINED = 0.7  # share of the foreign letters that have to become the language's own
+OTHERS = 0.9  # share of the foreign letters from which a text may be in another language that has them
 LOST = 0.05  # how many of its own letters may be lost for each one that is won
 PLAIN = 0.006  # share of foreign letters among all characters, from which no function words have to be won, if two letters are explained
 MORE = 0.004  # share of the words that have to become function words
@@ -32,8 +34,14 @@ _IN_WORDS = frozenset("¹³º¿¼¾ªµ¶¡¢£¥¤¦¨¬¯¸±ˇ˛˙´")  # sta
 _BESIDE_WORDS = frozenset("«»„“”‘’–—…•·§°")  # stand for themselves
 
 
-def repair(text: str, language: Reference) -> str:
-    """Returns the text as it was written, if another pair of character sets explains its foreign letters, or else the text itself."""
+def repair(text: str, language: Reference, others: Sequence[Reference] = ()) -> str:
+    """Returns the text as it was written, if another pair of character sets explains its foreign letters, or else the text itself.
+
+    Args:
+        text: The text.
+        language: What is known of its language.
+        others: The same of other languages. A text that may well be in one of them, whatever its label says, stays as it is.
+    """
     if text.isascii() or not language.words:
         return text
     read = text[:READ]
@@ -56,7 +64,18 @@ def repair(text: str, language: Reference) -> str:
         found, _ = _function_words(read.translate(table), language)
         if found >= function_words + (0.0 if foreign > PLAIN * len(read) and kinds > 1 else more):
             best, function_words, more = text.translate(table), found + 1, 0.0
+    if best != text and any(_may_be(other, read, of_foreign, function_words - 1) for other in others):
+        return text
     return best
+
+
+def _may_be(other: Reference, text: str, of_foreign: Mapping[str, int], function_words: int) -> bool:
+    """Whether a text may be in another language.
+
+    That has nearly all of the foreign letters, and at least as many function words in the text as its own would have after the repair.
+    """
+    explained = sum(n for letter, n in of_foreign.items() if letter in other.letters)
+    return explained >= OTHERS * sum(of_foreign.values()) and _function_words(text, other)[0] >= function_words
 
 
 def _balance(counts: Counter[str], table: dict[int, int], language: Reference) -> tuple[int, int, int]:

@@ -92,7 +92,8 @@ def _cleaned(document: Document, cleaning: Cleaning, changed: Counter[str]) -> s
     if cleaning.pii != "keep":
         text, marked = _without_marked(document)
     if cleaning.unicode:  # before the search: what is decomposed or was decoded wrongly would not be found
-        before, text = text, charsets.repair(text, fences.load(cleaning.fences).of(document.lang))
+        known = fences.load(cleaning.fences)
+        before, text = text, charsets.repair(text, known.of(document.lang), known.others(document.lang))
         if text != before:
             changed["character set"] += 1
         before, text = text, repair(text)

@@ -42,6 +42,15 @@ class Fences:
         self._scripts = {script: _bounds(entry["bounds"]) for script, entry in content["scripts"].items()}
         self._languages = {label: _reference(label, entry) for label, entry in content["languages"].items()}
 
+    @cache  # noqa: B019  # there is one for each file
+    def others(self, label: str) -> tuple[Reference, ...]:
+        """Returns what is known of the other languages in the script of a language."""
+        together = next((labels for labels in TOGETHER if label in labels), (label,))
+        script = label.partition("_")[2]
+        return tuple(
+            other for name, other in self._languages.items() if other.words and name not in together and name.partition("_")[2] == script
+        )
+
     def of(self, label: str) -> Reference:
         """Returns what is known of a language ("ces_Latn")."""
         if label not in self._languages:

@@ -30,8 +30,9 @@ Rejects = Callable[[Sequence[str], str], list[bool]]
 
 def ours(texts: Sequence[str], label: str) -> list[bool]:
     """Returns whether the rules reject each text, after its character set is repaired."""
-    reference = fences.load("").of(label)
-    repaired = [charsets.repair(text, reference) for text in texts]
+    known = fences.load("")
+    reference = known.of(label)
+    repaired = [charsets.repair(text, reference, known.others(label)) for text in texts]
     references = [reference] * len(repaired)
     return [why != "" for why in rules.broken(rules.statistics(repaired, references, words.split(repaired)), references)]
 
