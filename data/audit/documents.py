@@ -33,9 +33,8 @@ def documents_of(stream: Stream, start: int, stop: int) -> list[dict[str, Any]]:
         ValueError: If the index of the corpus is damaged.
     """
     pieces = stream.pieces(start, stop)
-    ends, gone = np.cumsum(pieces.size), stream.are_gone(pieces)
-    places = ends - pieces.size - np.concatenate([[0], ends])[np.searchsorted(pieces.row, pieces.row)]
-    found = [(piece, place) for piece, place, lost in zip(stream.named(pieces), places.tolist(), gone.tolist(), strict=True) if not lost]
+    columns = pieces.place.tolist(), stream.are_gone(pieces).tolist()
+    found = [(piece, place) for piece, place, lost in zip(stream.named(pieces), *columns, strict=True) if not lost]
     known = described(stream.corpus, [(piece.source, piece.language, piece.document) for piece, _ in found])
     return [
         {

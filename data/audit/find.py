@@ -23,12 +23,6 @@ from varietas.data.stream.uses import uses
 from varietas.data.text.documents import Document, NotADocument
 
 Numbers = dict[tuple[str, str], np.ndarray]  # source, language -> numbers of documents, ascending
-BY = {
-    "id": "documents with this id",
-    "url": "documents whose URL begins so",
-    "source": "all documents of this source, as the index calls it",
-    "text": "documents with exactly this text",
-}
 
 
 def documents_with(corpus: Corpus | Sources, by: str, value: str) -> Numbers:
@@ -36,7 +30,7 @@ def documents_with(corpus: Corpus | Sources, by: str, value: str) -> Numbers:
 
     Args:
         corpus: The corpus.
-        by: One of BY.
+        by: id, url, source or text.
         value: The id, the beginning of the URL, the source, or the text itself.
 
     Raises:

@@ -28,7 +28,7 @@ from varietas.data.ledger.log import lines
 from varietas.data.ledger.statement import ENVELOPE, KIND, check_signed, signed_of
 from varietas.data.ledger.steps import STEPS
 from varietas.data.stream.pieces import Piece
-from varietas.data.stream.row_digests import CONTENT, content_digest, pieces_of_rows, row_digests
+from varietas.data.stream.row_digests import CONTENT, content_digest, piece_text, pieces_of_rows, row_digests
 from varietas.data.stream.stream import Stream
 
 FORMAT = "varietas proof 1"
@@ -99,7 +99,7 @@ def _of_use(span: Span, stream: Stream, piece: Piece, line: bytes, in_log: dict[
     if merkle.root(digests).hex() != json.loads(line)["rows"]:
         raise ValueError(f"the rows of step {step} are not those of the ledger; `varietas audit verify` says why")
     pieces = pieces_of_rows(stream, stream.pieces(first, first + span.batch_size), first, rows["segments"])[row]
-    text = f"{piece.source}\t{piece.language}\t{piece.document}\t{piece.begin}\t{piece.size}".encode()
+    text = piece_text(piece)
     return {
         "step": step,
         "row": row,

@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from varietas.data.corpus import removals
-from varietas.data.corpus.corpus import COMMITMENT, Corpus, damaged
-from varietas.data.corpus.index import index_path
-from varietas.data.files import new_folder, reraise_system_error, write_json
+from varietas.data.corpus.corpus import COMMITMENT, Corpus
+from varietas.data.corpus.index import index_errors, index_path
+from varietas.data.files import new_folder, write_json
 from varietas.data.hints import nearest
 
 # Fields of the manifest that tell nothing of a document.
@@ -89,11 +89,8 @@ def _write_index(index: Path, sealed: Sequence[str], out: Path) -> None:
 
 
 def _batches(index: Path) -> Iterator[pa.RecordBatch]:
-    try:
+    with index_errors(index):
         yield from pq.ParquetFile(index).iter_batches(ROWS)
-    except (pa.ArrowException, OSError) as error:
-        reraise_system_error(error)
-        raise damaged(index, error) from None
 
 
 def _public(rows: pa.RecordBatch, sealed: Sequence[str]) -> pa.RecordBatch:

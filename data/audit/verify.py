@@ -15,8 +15,8 @@ from varietas.data.corpus.differences import of_roots, of_shard
 from varietas.data.corpus.proofs import check_document
 from varietas.data.corpus.shards import DamagedDocument
 from varietas.data.corpus.sources import Sources, sources_of
-from varietas.data.ledger.log import head_of, lines
-from varietas.data.ledger.merkle import root
+from varietas.data.ledger.log import lines
+from varietas.data.ledger.merkle import MerkleTree, root
 from varietas.data.ledger.statement import ENVELOPE, KEY, check_signed, signed_of
 from varietas.data.ledger.steps import CHECKPOINTS, STEPS, steps_of
 from varietas.data.stream.loader import DIGESTS, batches
@@ -32,6 +32,7 @@ def check_logs(folder: Path, key: Ed25519PublicKey | None = None) -> Faults:
         folder: The folder of the ledger.
         key: Whose signature is expected; None for the key that lies in the folder, if the ledger is signed.
     """
+    tree = MerkleTree()
     heads = dict[int, str]()  # root of steps.jsonl after so many lines, for those that checkpoints name
     try:
         named = [line.record for line in lines(folder / CHECKPOINTS)] if (folder / CHECKPOINTS).exists() else []
@@ -40,7 +41,7 @@ def check_logs(folder: Path, key: Ed25519PublicKey | None = None) -> Faults:
         named = []
     wanted, last = {int(record["steps"]["size"]) for record in named}, -1
     try:
-        for line in lines(folder / STEPS):
+        for line in lines(folder / STEPS, tree):
             if line.number in wanted:
                 heads[line.number] = line.record["before"]
             step = line.record.get("step")
@@ -51,7 +52,8 @@ def check_logs(folder: Path, key: Ed25519PublicKey | None = None) -> Faults:
     except ValueError as error:
         yield str(error)
         return
-    yield from _check_heads(folder, named, heads)
+    heads[tree.size] = tree.root().hex()
+    yield from _check_heads(folder / STEPS, tree.size, named, heads)
     try:
         if key or (folder / ENVELOPE).exists() or (folder / KEY).exists():
             check_signed(folder, signed_of(folder, key))
@@ -59,16 +61,14 @@ def check_logs(folder: Path, key: Ed25519PublicKey | None = None) -> Faults:
         yield str(error)
 
 
-def _check_heads(folder: Path, named: Sequence[dict[str, Any]], heads: Mapping[int, str]) -> Faults:
-    whole = head_of(folder / STEPS)
+def _check_heads(file: Path, n_lines: int, named: Sequence[dict[str, Any]], heads: Mapping[int, str]) -> Faults:
     for record in named:
         size, wrote = int(record["steps"]["size"]), record["steps"]["root"]
-        found = whole.root if size == whole.size else heads.get(size)
-        if found is None:
-            yield f"{folder / STEPS}: {whole.size:,} lines are left of {size:,} that the checkpoint of step {record['step']} followed"
+        if (found := heads.get(size)) is None:
+            yield f"{file}: {n_lines:,} lines are left of {size:,} that the checkpoint of step {record['step']} followed"
         elif found != wrote:
             yield (
-                f"{folder / STEPS}: its first {size:,} lines are not those that the checkpoint of step {record['step']} followed: they "
+                f"{file}: its first {size:,} lines are not those that the checkpoint of step {record['step']} followed: they "
                 "were written anew"
             )
 

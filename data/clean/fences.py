@@ -45,7 +45,7 @@ class Fences:
     @cache  # noqa: B019  # there is one for each file
     def others(self, label: str) -> tuple[Reference, ...]:
         """Returns what is known of the other languages in the script of a language."""
-        together = next((labels for labels in TOGETHER if label in labels), (label,))
+        together = _together(label)
         script = label.partition("_")[2]
         return tuple(
             other for name, other in self._languages.items() if other.words and name not in together and name.partition("_")[2] == script
@@ -87,6 +87,11 @@ def digest(file: str) -> str:
 def used(file: str, sha256: str, labels: Iterable[str]) -> dict[str, Any]:
     """Returns what the manifest says about fences: the SHA-256 of their file, and the bounds of each language."""
     return {"sha256": sha256, "bounds": {label: listed(load(file).of(label).bounds) for label in labels if label}}
+
+
+def _together(label: str) -> tuple[str, ...]:
+    """Returns the labels that share everything with one, and itself."""
+    return next((labels for labels in TOGETHER if label in labels), (label,))
 
 
 def _path(file: str) -> Path:
@@ -139,8 +144,7 @@ def fitted(documents: Iterable[Document], about: str) -> dict[str, Any]:
     """
     texts: dict[str, list[Document]] = {}
     for document in documents:
-        together = next((labels for labels in TOGETHER if document.lang in labels), (document.lang,))
-        texts.setdefault(" ".join(together), []).append(document)
+        texts.setdefault(" ".join(_together(document.lang)), []).append(document)
     languages = {labels: _fitted(found) for labels, found in sorted(texts.items()) if len(found) >= FEWEST}
     if not languages:
         raise ValueError(f"no language has {FEWEST} documents; give more text")

@@ -30,10 +30,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from varietas.data.corpus.corpus import COMMITMENT, COMMITMENT_FORMAT, Corpus, damaged
-from varietas.data.corpus.index import SIGNAL_TYPES
+from varietas.data.corpus.index import SIGNAL_TYPES, index_errors
 from varietas.data.corpus.shards import DamagedDocument, Shard
 from varietas.data.corpus.sorted_tree import KEYS, by_key, key_of
-from varietas.data.files import new_file, new_folder, reraise_system_error
+from varietas.data.files import new_file, new_folder
 from varietas.data.ledger.merkle import HASH, root
 
 LEAF = 2 * HASH  # bytes of T and E
@@ -170,14 +170,11 @@ def _rows(index: Path, shard: Shard, lengths: np.ndarray) -> Iterator[tuple[dict
 
 
 def _batches(index: Path, documents: int) -> Iterator[pa.RecordBatch]:
-    try:
+    with index_errors(index):
         file = pq.ParquetFile(index)
         if (n := file.metadata.num_rows) != documents:
             raise damaged(index, f"it has {n:,} documents, expected {documents:,}")
         yield from file.iter_batches(BATCH)
-    except (pa.ArrowException, OSError) as error:
-        reraise_system_error(error)
-        raise damaged(index, error) from None
 
 
 def source_roots(first: int, what: Committed) -> list[tuple[str, int, bytes]]:

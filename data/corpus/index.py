@@ -2,8 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -102,7 +103,7 @@ def entries(corpus: Corpus, code: str, documents: np.ndarray, columns: Sequence[
 def _entries_of(corpus: Corpus, code: str, shard: int, columns: Sequence[str], wanted: np.ndarray) -> dict[int, dict[str, Any]]:
     """Returns the entries of the documents of a shard that are among `wanted`, by their numbers. Raises as `entries` does."""
     file, found = index_path(corpus, code, shard), dict[int, dict[str, Any]]()
-    try:
+    with index_errors(file):
         index = pq.ParquetFile(file)
         sizes = [index.metadata.row_group(group).num_rows for group in range(index.num_row_groups)]
         bounds = shard * SHARD_DOCUMENTS + np.concatenate([[0], np.cumsum(sizes)])
@@ -111,9 +112,6 @@ def _entries_of(corpus: Corpus, code: str, shard: int, columns: Sequence[str], w
             if len(mine):
                 rows = index.read_row_group(group, list(columns), use_threads=False).take(pa.array(mine - begin)).to_pylist()
                 found |= dict(zip(mine.tolist(), rows, strict=True))
-    except (pa.ArrowException, OSError) as error:
-        reraise_system_error(error)
-        raise damaged(file, error) from None
     return found
 
 
@@ -132,20 +130,27 @@ def matching(corpus: Corpus, code: str, column: str, test: Callable[[pa.Array], 
     found, begin = [np.zeros(0, np.int64)], 0
     for shard in range(corpus.n_shards(code)):
         file = index_path(corpus, code, shard)
-        try:
+        with index_errors(file):
             for batch in pq.ParquetFile(file).iter_batches(AT_ONCE, columns=[column]):
                 passes = pc.fill_null(test(batch.column(0)), False).to_numpy(zero_copy_only=False)
                 found.append(begin + np.flatnonzero(passes))
                 begin += len(batch)
-        except (pa.ArrowException, OSError) as error:
-            reraise_system_error(error)
-            raise damaged(file, error) from None
     return np.concatenate(found)
 
 
 def index_path(corpus: Corpus, code: str, shard: int) -> Path:
     """Returns the Parquet file of a shard."""
     return corpus.path / "index" / f"{code}-{shard:05d}.parquet"
+
+
+@contextmanager
+def index_errors(file: Path) -> Iterator[None]:
+    """Says of an error in the block, which reads an index, that the file is damaged. Errors of the system stay what they are."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reraise_system_error(error)
+        raise damaged(file, error) from None
 
 
 def comparisons(where: str) -> list[tuple[str, str, str, str]]:
@@ -176,11 +181,8 @@ def comparisons(where: str) -> list[tuple[str, str, str, str]]:
 def _read(index: Path, where: str) -> pa.Table:
     """Returns the columns of an index file that the filter compares."""
     columns = list(dict.fromkeys(signal for signal, *_ in comparisons(where)))
-    try:
+    with index_errors(index):
         return pq.read_table(index, columns=columns)
-    except (pa.ArrowException, OSError) as error:
-        reraise_system_error(error)
-        raise damaged(index, error) from None
 
 
 def _holds(table: pa.Table, where: str) -> np.ndarray:

@@ -165,7 +165,7 @@ def check_document(corpus: Corpus, code: str, number: int) -> list[str]:
         commit.entry_commitment(commit.salt_of(secret, code, number, "entry"), commit.entry_of(code, row)).hex()
         != proof["entry_commitment"]
     ):
-        faults.append(f"{which}: its index entry (id, source, url, license, bytes, tokens or signals) is not what was committed to")
+        faults.append(f"{which}: {ENTRY_DIFFERS}")
     try:
         check_inclusion(proof, corpus.manifest["commitment"]["root"])
     except ValueError as error:

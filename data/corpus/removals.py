@@ -47,10 +47,9 @@ def removed_from(corpus: Corpus | Sources, sizes: Mapping[str, int] | None = Non
         elif not size:
             continue
         tree = MerkleTree()
-        for line in lines(file):
+        for line in lines(file, tree):
             if line.number == size:
                 break
-            tree.append(line.text)
             code, number = line.record.get("language"), line.record.get("document")
             if code not in source.languages or not isinstance(number, int) or not 0 <= number < source.documents(code):
                 raise ValueError(f"{file}: line {line.number + 1} names document {number} of {code}, which the corpus does not have")

@@ -86,14 +86,18 @@ class Log:
         return self.head
 
 
-def lines(path: Path) -> Iterator[Line]:
+def lines(path: Path, tree: MerkleTree | None = None) -> Iterator[Line]:
     """Yields the lines of a log, each of which fits those before it.
+
+    Args:
+        path: The log.
+        tree: An empty tree to which each line is appended after it was yielded; None if nobody asks for it.
 
     Raises:
         ValueError: If there is no such file.
         BrokenLog: If a line does not fit those before it, or is not whole.
     """
-    tree = MerkleTree()
+    tree = MerkleTree() if tree is None else tree
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -112,10 +116,9 @@ def lines(path: Path) -> Iterator[Line]:
 def head_of(path: Path, size: int | None = None) -> Head:
     """Returns the head of a log, or the one that it had after `size` lines. Raises as `lines` does, and if it has fewer lines."""
     tree = MerkleTree()
-    for line in lines(path):
+    for line in lines(path, tree):
         if line.number == size:
             break
-        tree.append(line.text)
     if size is not None and tree.size < size:
         raise BrokenLog(f"{path} has {tree.size:,} lines where {size:,} were written: the last ones were removed; restore it from a copy")
     return Head(tree.size, tree.root().hex())

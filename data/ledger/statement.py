@@ -4,6 +4,7 @@ The statement is that of in-toto, in a DSSE envelope (signing.py). A run that go
 """
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from varietas.data.files import write_atomically, write_json
 from varietas.data.ledger import signing
-from varietas.data.ledger.log import BrokenLog, Head, head_of, lines
+from varietas.data.ledger.log import BrokenLog, Head, Record, head_of, lines
 from varietas.data.ledger.merkle import MerkleTree
 from varietas.data.ledger.steps import CHECKPOINTS, STEPS
 
@@ -33,15 +34,18 @@ def sign_ledger(folder: str | Path, key: Ed25519PrivateKey, parameters: dict[str
         BrokenLog: If it was changed.
     """
     folder = Path(folder)
-    logs = {name: _log(folder / name) for name in (STEPS, CHECKPOINTS) if (folder / name).exists() or name == STEPS}
     contexts, steps = list[dict[str, Any]](), 0
-    for line in lines(folder / STEPS):
-        if line.number == logs[STEPS]["size"]:  # what a run has written meanwhile
-            break
-        if "context" in line.record:
-            contexts.append({"step": line.record["step"], **line.record["context"]})
+
+    def see(record: Record) -> None:
+        nonlocal steps
+        if "context" in record:
+            contexts.append({"step": record["step"], **record["context"]})
         else:
-            steps = line.record["step"] + 1
+            steps = record["step"] + 1
+
+    logs = {STEPS: _log(folder / STEPS, see)}
+    if (folder / CHECKPOINTS).exists():
+        logs[CHECKPOINTS] = _log(folder / CHECKPOINTS)
     subject = {name: log["sha256"] for name, log in logs.items()} | ({"parameters": parameters["sha256"]} if parameters else {})
     predicate = {
         "logs": logs,
@@ -55,11 +59,11 @@ def sign_ledger(folder: str | Path, key: Ed25519PrivateKey, parameters: dict[str
     return folder / ENVELOPE
 
 
-def _log(file: Path) -> dict[str, Any]:
-    """Returns how many lines a log has, the root of the tree over them, and the SHA-256 of the file up to there."""
+def _log(file: Path, see: Callable[[Record], None] = lambda _: None) -> dict[str, Any]:
+    """Returns how many lines a log has, the root of the tree over them, and the SHA-256 of the file. `see` is called with each record."""
     tree, content = MerkleTree(), hashlib.sha256()
-    for line in lines(file):
-        tree.append(line.text)
+    for line in lines(file, tree):
+        see(line.record)
         content.update(line.text + b"\n")
     return {"size": tree.size, "root": tree.root().hex(), "sha256": content.hexdigest()}
 

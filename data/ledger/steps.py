@@ -22,11 +22,11 @@ from numpy.typing import ArrayLike
 
 from varietas.data.files import new_file
 from varietas.data.ledger.log import Head, Log, Record, lines
-from varietas.data.ledger.merkle import root
+from varietas.data.ledger.merkle import HASH, root
 
+FOLDER = "ledger"  # in that of a run
 STEPS, CHECKPOINTS, NOTES = "steps.jsonl", "checkpoints.jsonl", "notes"
-DIGEST = 32  # bytes of a row's digest
-NO_ROWS = (np.zeros(0, np.int64), np.zeros((0, DIGEST), np.uint8))
+NO_ROWS = (np.zeros(0, np.int64), np.zeros((0, HASH), np.uint8))
 VISIBLE_AFTER = 60.0  # seconds: network file systems show a new file to other nodes with some delay
 
 
@@ -85,14 +85,14 @@ class StepLedger:
         Args:
             step: The step, from 0.
             rows: Their numbers in the stream, (n,), in any order. Step s has rows s * batch_size and following.
-            digests: Their digests, uint8 (n, DIGEST), as `row_digests` or `TrainingRows` return them.
+            digests: Their digests, uint8 (n, HASH), as `row_digests` or `TrainingRows` return them.
 
         Raises:
             ValueError: If a row is not of this step.
         """
         rows, digests = np.asarray(rows, np.int64), np.asarray(digests)
-        if rows.ndim != 1 or digests.shape != (len(rows), DIGEST) or digests.dtype != np.uint8:
-            raise ValueError(f"step {step}: rows {rows.shape}, digests {digests.shape} {digests.dtype}: expected (n,), (n, {DIGEST}) uint8")
+        if rows.ndim != 1 or digests.shape != (len(rows), HASH) or digests.dtype != np.uint8:
+            raise ValueError(f"step {step}: rows {rows.shape}, digests {digests.shape} {digests.dtype}: expected (n,), (n, {HASH}) uint8")
         first = step * self._batch_size
         if strangers := rows[(rows < first) | (rows >= first + self._batch_size)].tolist():
             raise ValueError(
@@ -156,15 +156,15 @@ class StepLedger:
             self._checkpoints.append([{"step": step, "steps": asdict(self.head), **what}])
 
     def _gathered(self, stop: int, rows: np.ndarray, digests: np.ndarray) -> np.ndarray:
-        """Returns the digests of all rows of the steps before `stop`, uint8 (steps, batch_size, DIGEST).
+        """Returns the digests of all rows of the steps before `stop`, uint8 (steps, batch_size, HASH).
 
         Args:
             stop: As in `commit`.
             rows: Those that this process has noted, (n,).
-            digests: Their digests, uint8 (n, DIGEST).
+            digests: Their digests, uint8 (n, HASH).
         """
         first = self._next * self._batch_size
-        found = np.zeros(((stop - self._next) * self._batch_size, DIGEST), np.uint8)
+        found = np.zeros(((stop - self._next) * self._batch_size, HASH), np.uint8)
         there, end = np.zeros(len(found), bool), time.monotonic() + VISIBLE_AFTER
         found[rows - first], there[rows - first] = digests, True
         while not there.all():
@@ -180,7 +180,7 @@ class StepLedger:
                     f"same steps with the same context, and all have to see {self._folder}"
                 )
             time.sleep(0.2)
-        return found.reshape(-1, self._batch_size, DIGEST)
+        return found.reshape(-1, self._batch_size, HASH)
 
     def _notes(self, stop: int, process: int | str) -> Path:
         """Returns the file of what a process has noted since the last commit."""

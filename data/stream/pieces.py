@@ -26,6 +26,12 @@ class Pieces:
         """When each piece of a queue arrives in a block, from 0 (beginning of the block) to 1 (its end), float64."""
         return (np.cumsum(self.size) - self.size) / max(1, int(self.size.sum()))
 
+    @property
+    def place(self) -> np.ndarray:
+        """The first token of each piece within its row, int64. The pieces have to be whole rows."""
+        ends = np.cumsum(self.size)
+        return ends - self.size - np.concatenate([[0], ends])[np.searchsorted(self.row, self.row)]
+
 
 @dataclass(frozen=True)
 class Piece:

@@ -10,16 +10,15 @@ from hashlib import sha256
 
 import numpy as np
 
-from varietas.data.ledger.merkle import MerkleTree
-from varietas.data.stream.pieces import Pieces
+from varietas.data.ledger.merkle import HASH, root
+from varietas.data.stream.pieces import Piece, Pieces
 from varietas.data.stream.stream import Rows, Stream
 
 CONTENT = ("tokens", "segments", "languages")  # positions follow from segments
-DIGEST = 32  # bytes
 
 
 def row_digests(stream: Stream, start: int, rows: Rows) -> np.ndarray:
-    """Returns the digest of each of these rows, uint8 (rows, DIGEST).
+    """Returns the digest of each of these rows, uint8 (rows, HASH).
 
     Args:
         stream: The stream.
@@ -31,7 +30,7 @@ def row_digests(stream: Stream, start: int, rows: Rows) -> np.ndarray:
     content = [np.ascontiguousarray(rows[name], "<i4") for name in CONTENT]
     found = pieces_of_rows(stream, pieces, start, rows["segments"])
     digests = [row_digest(texts, content_digest(*(values[row] for values in content))) for row, texts in enumerate(found)]
-    return np.frombuffer(b"".join(digests), np.uint8).reshape(n, DIGEST)
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(n, HASH)
 
 
 def pieces_of_rows(stream: Stream, pieces: Pieces, start: int, segments: np.ndarray) -> list[list[bytes]]:
@@ -43,17 +42,16 @@ def pieces_of_rows(stream: Stream, pieces: Pieces, start: int, segments: np.ndar
         start: Number of the first row.
         segments: The segments of these rows, as `stream.rows` returns them.
     """
-    ends = np.cumsum(pieces.size)
-    row = pieces.row - start
-    firsts = np.searchsorted(row, np.arange(len(segments)))  # where the pieces of each row begin
-    before = np.concatenate([[0], ends])[firsts]  # tokens of all pieces before the row
-    seen = segments[row, ends - pieces.size - before[row]] > 0
+    seen = segments[pieces.row - start, pieces.place] > 0
     texts: list[list[bytes]] = [[] for _ in range(len(segments))]
-    names = [f"{stratum.source}\t{stratum.code}" for stratum in stream.strata]
-    columns = (column[seen].tolist() for column in (row, pieces.stratum, pieces.document, pieces.begin, pieces.size))
-    for of, stratum, document, begin, size in zip(*columns, strict=True):
-        texts[of].append(f"{names[stratum]}\t{document}\t{begin}\t{size}".encode())
+    for piece in stream.named(pieces[seen]):
+        texts[piece.row - start].append(piece_text(piece))
     return texts
+
+
+def piece_text(piece: Piece) -> bytes:
+    """Returns what is committed to of a piece."""
+    return f"{piece.source}\t{piece.language}\t{piece.document}\t{piece.begin}\t{piece.size}".encode()
 
 
 def content_digest(*content: np.ndarray) -> bytes:
@@ -66,7 +64,4 @@ def content_digest(*content: np.ndarray) -> bytes:
 
 def row_digest(pieces: list[bytes], content: bytes) -> bytes:
     """Returns the digest of a row from the texts of its pieces and the digest of its content."""
-    tree = MerkleTree()
-    for text in pieces:
-        tree.append(text)
-    return sha256(tree.root() + content).digest()
+    return sha256(root(pieces) + content).digest()

@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from varietas.data.corpus.corpus import Corpus, damaged
-from varietas.data.corpus.index import INDEX
-from varietas.data.files import reraise_system_error
+from varietas.data.corpus.corpus import Corpus
+from varietas.data.corpus.index import INDEX, index_errors
 from varietas.data.text.documents import SIGNALS
 from varietas.data.text.languages import find
 
@@ -99,11 +98,8 @@ def licenses(corpus: Corpus) -> list[str]:
     """Returns the licences that documents of a corpus have, without "" of those that state none."""
     found = set[str]()
     for file in sorted((corpus.path / "index").glob("*.parquet")):
-        try:
+        with index_errors(file):
             found |= set(pc.unique(pq.read_table(file, columns=["license"])["license"]).to_pylist())
-        except (pa.ArrowException, OSError) as error:
-            reraise_system_error(error)
-            raise damaged(file, error) from None
     return sorted(filter(None, found))
 
 

@@ -11,10 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from varietas.data.corpus.corpus import SHARD_DOCUMENTS, Corpus, damaged
-from varietas.data.corpus.index import index_path
+from varietas.data.corpus.corpus import SHARD_DOCUMENTS, Corpus
+from varietas.data.corpus.index import index_errors, index_path
 from varietas.data.corpus.sources import Sources, sources_of
-from varietas.data.files import reraise_system_error
 from varietas.data.summary.consumed import Read
 from varietas.data.summary.domains import domains_of
 
@@ -111,7 +110,7 @@ def _tables(corpus: Corpus | Sources, read: Read) -> Iterator[pa.Table]:
     for source, code in read.parts:
         for shard in range(corpora[source].n_shards(code)):
             file, begin = index_path(corpora[source], code, shard), shard * SHARD_DOCUMENTS
-            try:
+            with index_errors(file):
                 index = pq.ParquetFile(file)
                 for group in range(index.num_row_groups):
                     rows = index.read_row_group(group, COLUMNS)
@@ -119,9 +118,6 @@ def _tables(corpus: Corpus | Sources, read: Read) -> Iterator[pa.Table]:
                     begin += len(rows)
                     if (which := np.flatnonzero(tokens)).size:
                         yield _keyed(rows.take(which), tokens[which], corpora[source].path.name, code)
-            except (pa.ArrowException, OSError) as error:
-                reraise_system_error(error)
-                raise damaged(file, error) from None
 
 
 def _keyed(rows: pa.Table, read: np.ndarray, corpus: str, code: str) -> pa.Table:

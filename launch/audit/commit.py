@@ -5,6 +5,7 @@ import json
 
 from rich.console import Console
 
+from varietas.launch.audit import opened
 from varietas.launch.flags import path, positive_int
 
 SUMMARY = "make the commitment of a corpus that has none, so that its documents can be proved"
@@ -14,7 +15,7 @@ EXAMPLE = "varietas audit commit --corpus corpus"
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", type=path, required=True, metavar="DIR", help="a prepared corpus")
     parser.add_argument("--workers", type=positive_int, metavar="N", help="how many work at a time (default: one a core)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    opened.add_json(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

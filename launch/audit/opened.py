@@ -9,10 +9,9 @@ from typing import Any
 from varietas.data.audit.spans import Span, spans_of
 from varietas.data.corpus.corpus import Corpus
 from varietas.data.corpus.sources import Sources, open_corpus
-from varietas.data.ledger.steps import STEPS
+from varietas.data.files import split_paths
+from varietas.data.ledger.steps import FOLDER, STEPS
 from varietas.launch.flags import not_empty, path
-
-FOLDER = "ledger"
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def corpus_of(run: Path) -> str:
     if not (run / "mixture.json").exists():
         raise ValueError(f"{run} does not say where its corpus is; name it with --corpus")
     found = str(read_record(run, "mixture.json")["corpus"])
-    for folder in found.split(","):
+    for folder in split_paths(found, ","):
         if not Path(folder).exists():
             raise ValueError(f"the corpus of {run} is not at {folder}; say where it is now with --corpus")
     return found

@@ -5,6 +5,7 @@ import json
 
 from rich.console import Console
 
+from varietas.launch.audit import opened
 from varietas.launch.flags import not_empty, path
 
 SUMMARY = "write the public part of a corpus, without texts, and without ids and URLs of sealed sources"
@@ -23,7 +24,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="sources to seal (default: all); the others keep ids, URLs and digests",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    opened.add_json(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

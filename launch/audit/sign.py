@@ -12,9 +12,7 @@ EXAMPLE = "varietas audit sign --run runs/demo --key ledger.key"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--run", type=path, required=True, metavar="DIR", help="folder of the run, or of a ledger that another trainer wrote"
-    )
+    opened.add_run(parser)
     parser.add_argument(
         "--key", type=path, metavar="FILE", help="an ed25519 private key in PEM (default: $VARIETAS_KEY, or the one in ~/.config/varietas)"
     )

@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from varietas.data.ledger.log import head_of
 from varietas.data.ledger.signing import key_file, own_key
 from varietas.data.ledger.statement import sign_ledger, signed_of
-from varietas.data.ledger.steps import STEPS, StepLedger
+from varietas.data.ledger.steps import FOLDER, STEPS, StepLedger
 from varietas.data.packages import source_digest, version_of
 from varietas.data.stream.context import context_of
 from varietas.data.stream.loader import DIGESTS
@@ -28,8 +28,6 @@ from varietas.train.batches import local_rows
 from varietas.train.processes import exchange, is_first
 from varietas.train.run_folder.checkpoint import DamagedCheckpoint, checksums_on_disk
 from varietas.train.run_folder.left_out import read, reason
-
-FOLDER = "ledger"
 
 
 class RunLedger:

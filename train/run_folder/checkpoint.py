@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -267,15 +268,12 @@ def restore_params(folder: Path, model: ModelConfig, mesh: Mesh, step: int | Non
         raise ValueError(f"{folder.parent} has no checkpoints yet; train it first")
     _, shapes = graph_and_shapes(model, build)
     abstract = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, param_shardings(shapes, mesh))
-    checkpoints = Checkpoints(folder)
-    try:
+    with closing(Checkpoints(folder)) as checkpoints:
         steps = checkpoints.steps()
         wanted = step if step is not None else max(steps, default=None)
         if wanted not in steps:
             raise ValueError(f"{folder.parent} has no checkpoint after step {wanted}; it has: {', '.join(map(str, steps)) or 'none'}")
         return checkpoints.restore(wanted, abstract).params, wanted
-    finally:
-        checkpoints.close()
 
 
 def digest_of(folder: Path, model: ModelConfig, mesh: Mesh, step: int | None, build: Build) -> str:
@@ -285,20 +283,14 @@ def digest_of(folder: Path, model: ModelConfig, mesh: Mesh, step: int | None, bu
 
 def read_meta(folder: Path, step: int) -> dict[str, Any]:
     """Returns what a checkpoint holds beside its arrays. Raises DamagedCheckpoint if it cannot be read."""
-    checkpoints = Checkpoints(folder)
-    try:
+    with closing(Checkpoints(folder)) as checkpoints:
         return checkpoints.meta(step)
-    finally:
-        checkpoints.close()
 
 
 def checksums_on_disk(folder: Path, step: int) -> dict[str, Any]:
     """Returns what `Checkpoints.checksums_on_disk` returns of a checkpoint. Raises as it does."""
-    checkpoints = Checkpoints(folder)
-    try:
+    with closing(Checkpoints(folder)) as checkpoints:
         return checkpoints.checksums_on_disk(step)
-    finally:
-        checkpoints.close()
 
 
 def _differences(wanted: Any, checksums: Mapping[str, str], shapes: Mapping[str, list[int]]) -> str:

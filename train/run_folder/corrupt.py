@@ -39,9 +39,8 @@ class CorruptLog:
         self._path, self._stream, self._batch_size, self._say = run / FILE, stream, batch_size, say
         before = read_corrupt(run)
         self._known: set[Document] = {(record["source"], record["language"], record["document"]) for record in before}
-        self._known |= {
-            (*place, number) for place, numbers in stream.without.documents.items() for number in numbers.tolist()
-        }  # removed ones
+        removed = stream.without.documents.items()
+        self._known |= {(*place, number) for place, numbers in removed for number in numbers.tolist()}
         if before:  # the last line may be unfinished
             write_atomically(self._path, "".join(map(_line, before)).encode())
         self._said = False
