@@ -23,10 +23,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.data.audit.proof import check, is_of_text
     from varietas.data.ledger.signing import public_key
 
-    proof = read_json(args.proof, "it is damaged or cut short")
+    proof, key = read_json(args.proof, "it is damaged or cut short"), public_key(args.key)
     shown, fault = list[str](), ""
     try:
-        for sentence in check(proof, public_key(args.key)):
+        for sentence in check(proof, key):
             shown.append(sentence)
         if args.text and not is_of_text(proof, args.text.read_bytes().decode("utf-8")):
             raise ValueError(f"it is about another text than that of {args.text}")

@@ -441,6 +441,7 @@ def test_documents_that_were_damaged_count_as_not_read(
         (("verify", "--run", "RUN", "--key", "nowhere.pub"), "nowhere.pub: No such file"),
         (("sign", "--run", "RUN", "--key", "RUN/config.json"), "run `chmod 600"),
         (("remove", "--corpus", "CORPUS", "--id", "nobody", "--reason", "x"), "no document of .* has nobody"),
+        (("check", "RUN/config.json", "--key", "RUN/config.json"), "^varietas: .*config.json is not a public key in PEM"),
         (("check", "RUN/config.json", "--key", "RUN/ledger/key.pub"), "this is no proof of `varietas audit prove`"),
     ],
 )
