@@ -59,13 +59,13 @@ wheel: .venv/test
 
 .venv/test: .venv/made pyproject.toml constraints.txt
 	@echo "installing what the quick tests need into .venv: about a minute"
-	@$(PIP) --editable '.[data,dev]'
+	@$(PIP) --editable '.[data,dev,serve]'
 	@touch $@ .venv/demo
 
 # After .venv/test, not beside it: two pips must not work in one environment.
 .venv/all: .venv/test
 	@echo "installing what the heavy tests need into .venv (torch, ray, …): about a minute"
-	@$(PIP) --editable '.[data,dev,notebook,parity,ray,slurm,tfds]'
+	@$(PIP) --editable '.[data,dev,eval,notebook,parity,ray,release,serve,slurm,tfds]'
 	@touch $@
 
 .venv/bench: .venv/all
