@@ -15,7 +15,7 @@ ALLOWED = {
 }
 ROOMS = {  # lowest first: a room imports itself, rooms before it
     "data": ("text", "formats", "clean", "tokenizer", "chat", "ledger", "corpus", "prepare", "stream", "summary", "audit"),
-    "train": ("run_folder", "accounting", "execution", "report", "inference", "release"),
+    "train": ("run_folder", "accounting", "execution", "report", "inference", "release", "publication"),
     "launch": ("plan", "models", "slurm", "doctor", "distributed", "audit", "verbs"),
 }
 NO_JAX = ("configs", "data")

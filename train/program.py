@@ -21,12 +21,13 @@ from varietas.model.decoder import Build, Decoder
 from varietas.model.flops import count_params, train_flops_per_token
 from varietas.model.linear.lora import trained
 from varietas.model.sharding import make_mesh
+from varietas.train.accounting.compute import counted_flops
 from varietas.train.batches import host_bytes, local_rows
 from varietas.train.experiment import Experiment
 from varietas.train.memory import check_batches, check_state, check_step
 from varietas.train.optimizer import warm_up_warning
 from varietas.train.processes import connect
-from varietas.train.step import State, abstract_state, compile_step, make_step
+from varietas.train.step import State, abstract_state, compile_traced, make_step, trace_step
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Program:
         mesh: The devices.
         abstract: The state as ShapeDtypeStructs with shardings.
         step: From state and batch to a new state and metrics; the state is donated.
-        record: What environment.json says of devices, model and step; `step_memory` is in bytes of one device.
+        record: What environment.json says of devices, model and step; `step_memory` is in bytes of one device,
+            `step_flops` are those of all matrix products of a step on all devices, also those that are computed again.
     """
 
     exp: Experiment
@@ -95,7 +97,9 @@ def compile_program(
 
     begun = time.perf_counter()
     fn = make_step(exp.model, exp.optim, exp.steps, len(corpus.languages), exp.grad_accum, build)
-    step = compile_step(fn, abstract, exp.batch_size, exp.seq_len, mesh)
+    traced = trace_step(fn, abstract, exp.batch_size, exp.seq_len, mesh)
+    record["step_flops"] = counted_flops(traced.jaxpr)
+    step = compile_traced(traced, mesh)
     check_step(step, mesh)
     memory: Any = step.memory_analysis()
     record["step_memory"] = {

@@ -258,7 +258,12 @@ def fresh_params(model: ModelConfig, mesh: Mesh, seed: int, build: Build = Decod
 
 
 def compile_step(step: StepFn, state: State, batch_size: int, seq_len: int, mesh: Mesh) -> jax.stages.Compiled:
-    """Compiles a step for a mesh from shapes alone. The compiled step is `guarded`, and donates its state.
+    """Compiles a step for a mesh from shapes alone: `trace_step`, then `compile_traced`."""
+    return compile_traced(trace_step(step, state, batch_size, seq_len, mesh), mesh)
+
+
+def trace_step(step: StepFn, state: State, batch_size: int, seq_len: int, mesh: Mesh) -> jax.stages.Traced:
+    """Traces a step, which is then `guarded` and donates its state.
 
     Args:
         step: From `make_step`.
@@ -271,7 +276,12 @@ def compile_step(step: StepFn, state: State, batch_size: int, seq_len: int, mesh
     batch = dict.fromkeys(BATCH_FIELDS, rows)
     n, limit = (jax.ShapeDtypeStruct((), dtype, sharding=replicated(mesh)) for dtype in (jnp.int32, jnp.float32))
     shardings = jax.tree.map(lambda x: x.sharding, state)
+    with jax.set_mesh(mesh):
+        return jax.jit(guarded(step), donate_argnums=0, out_shardings=(shardings, replicated(mesh))).trace(state, batch, n, limit)
+
+
+def compile_traced(step: jax.stages.Traced, mesh: Mesh) -> jax.stages.Compiled:
+    """Compiles a traced step for the devices of a mesh."""
     options: Any = COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)
     with jax.set_mesh(mesh):
-        lowered = jax.jit(guarded(step), donate_argnums=0, out_shardings=(shardings, replicated(mesh))).lower(state, batch, n, limit)
-        return lowered.compile(compiler_options=options)
+        return step.lower().compile(compiler_options=options)

@@ -1,4 +1,4 @@
-"""What the public summary needs and no corpus knows: who provides the model, of which kind a source is, what was done besides.
+"""What publications need and neither run nor corpus knows: who provides the model, of which kind a source is, what was done besides.
 
 A person writes it into a TOML or JSON file, all of it as text. What is left out stays a visible blank in the summary.
 """
@@ -21,7 +21,7 @@ KINDS = {  # of sources: the sections of the template
     "synthetic": "2.5 Synthetic data",
     "other": "2.6 Other sources of data",
 }
-FACTS = {  # what to fill in, and what it is
+FACTS = {  # what to fill in for the summary of training content, and what it is
     "provider": {
         "name": "the provider of the model, with its address",
         "contact": "how to reach the provider",
@@ -42,6 +42,33 @@ FACTS = {  # what to fill in, and what it is
         "code_of_practice": "whether the provider has signed the Code of Practice for general-purpose AI",
         "opt_outs": "what was done to respect reservations of rights before the data was prepared, such as by the crawler",
         "illegal_content": "what was done to find and remove illegal content",
+    },
+}
+OF_RELEASES = {  # what to fill in besides for a release of the model
+    "release": {
+        "date": "when the model was first released",
+        "channels": "where the model can be had, such as the address of a repository",
+        "license": "the licence of the weights, as an SPDX identifier such as Apache-2.0",
+        "documentation_license": "the licence of documentation and of information on data, as an SPDX identifier such as CC-BY-4.0",
+        "technical_report": "where the technical report is",
+        "research_paper": "where the research paper is",
+        "checkpoints": "where checkpoints of earlier steps are",
+        "datasets": "where the training data can be had, if no source says it",
+    },
+    "design": {
+        "model": "why the model has this shape, and what was assumed",
+        "training": "what training optimises for, in which stages, and why these decisions were taken",
+    },
+    "use": {
+        "policy": "the address of the acceptable use policy, or that there is none",
+        "intended": "the uses that are intended, or those that are restricted",
+        "systems": "in which AI systems the model can be built, and in which it should not",
+        "limits": "what the model does badly, and what to do about it",
+    },
+    "data": {
+        "obtained": "how data was obtained and selected, with the rights it was used by",
+        "unsuitable": "what was done to find sources that are unsuitable, such as with illegal content or personal data",
+        "bias": "what was done to find biases that can be identified",
     },
 }
 OF_A_SOURCE = {  # the same for each source, by its kind
@@ -65,7 +92,7 @@ OF_A_SOURCE = {  # the same for each source, by its kind
 class Facts:
     """The content of such a file."""
 
-    said: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # table of FACTS -> field -> text
+    said: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # table of FACTS or OF_RELEASES -> field -> text
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # name of a source -> "kind" and what belongs to it
 
     def get(self, table: str, name: str) -> str | None:
@@ -92,8 +119,8 @@ def read_facts(file: Path) -> Facts:
     tables = _tables(found, file, "")
     sources = _tables(tables.pop("sources", {}), file, "sources.")
     for name, table in tables.items():
-        _check_names(f"{file}: ", [name], [*FACTS, "sources"])
-        _check_names(f"{file}: {name}.", table, FACTS[name])
+        _check_names(f"{file}: ", [name], [*FACTS, *OF_RELEASES, "sources"])
+        _check_names(f"{file}: {name}.", table, (FACTS | OF_RELEASES)[name])
     for name, table in sources.items():
         kind = table.get("kind", "")
         if kind not in KINDS:

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -10,6 +10,7 @@ from varietas.launch.audit import opened
 from varietas.launch.flags import path
 
 if TYPE_CHECKING:
+    from varietas.data.summary.facts import Facts
     from varietas.data.summary.summary import Training
 
 SUMMARY = "write the public summary of training content that the EU's AI Act asks for"
@@ -27,16 +28,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.data.files import write_atomically
-    from varietas.data.summary.consumed import read_by
     from varietas.data.summary.facts import Facts, read_facts
-    from varietas.data.summary.measured import measured
-    from varietas.data.summary.summary import summary
     from varietas.data.summary.text import markdown
 
     facts = read_facts(args.facts) if args.facts else Facts()
-    audited = opened.audited(args.run, args.corpus)
-    rows = ((span.stream(audited.corpus), span.first * span.batch_size, span.stop * span.batch_size) for span in audited.spans)
-    found = summary(_training(audited), audited.corpus, measured(audited.corpus, read_by(rows)), facts, args.small_company)
+    found = summary_of(opened.audited(args.run, args.corpus), facts, args.small_company)
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n" if args.json else markdown(found)
     if args.out is None:
         print(text, end="")
@@ -45,6 +41,16 @@ def run(args: argparse.Namespace, console: Console) -> int:
     blanks = f"; {len(found['to_fill_in'])} fields are left to fill in, with --facts" if found["to_fill_in"] else ""
     console.print(f"summary: {args.out}{blanks}", soft_wrap=True)
     return 0
+
+
+def summary_of(audited: opened.Audited, facts: "Facts", small_company: bool) -> dict[str, Any]:
+    """Returns the public summary of training content of a run. Raises ValueError if the facts speak of a source that it has not read."""
+    from varietas.data.summary.consumed import read_by
+    from varietas.data.summary.measured import measured
+    from varietas.data.summary.summary import summary
+
+    rows = ((span.stream(audited.corpus), span.first * span.batch_size, span.stop * span.batch_size) for span in audited.spans)
+    return summary(_training(audited), audited.corpus, measured(audited.corpus, read_by(rows)), facts, small_company)
 
 
 def _training(audited: opened.Audited) -> "Training":

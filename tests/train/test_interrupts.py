@@ -95,14 +95,14 @@ def test_a_signal_during_a_save_lets_it_finish(run: varietas.Run, monkeypatch: p
     assert saved == [4] and steps(run) == ([0, 1, 2, 3], [4])
 
 
-@pytest.mark.parametrize("what", ["compile_step", "initial_state", "baselines"])
+@pytest.mark.parametrize("what", ["trace_step", "initial_state", "baselines"])
 def test_a_signal_before_the_first_step_ends_the_run(run: varietas.Run, what: str, stall: Stall, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever takes long there, also in C++, where Python's signal handlers do not run. A run that has not begun leaves no folder."""
-    module = {"compile_step": program, "initial_state": loop, "baselines": score}[what]
+    module = {"trace_step": program, "initial_state": loop, "baselines": score}[what]
     with monkeypatch.context() as patch:
         patch.setattr(module, what, lambda *_: stall.begin(signal.SIGINT))
         assert not run.train() and stall.was_cut_short()
-    assert run.folder.exists() == (what != "compile_step") and not (run.folder / ".lock").exists() and run.metrics == []
+    assert run.folder.exists() == (what != "trace_step") and not (run.folder / ".lock").exists() and run.metrics == []
 
 
 def test_a_signal_while_the_handlers_are_installed_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def test_what_does_not_fit_is_refused_after_the_first_lines_and_leaves_no_folder
         raise AssertionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(program, "compile_step", never)
+        patch.setattr(program, "trace_step", never)
         has_free(patch, 1)
         with pytest.raises(MemoryError, match="parameters, gradients and optimiser need"):
             run.train()
@@ -72,7 +72,7 @@ def test_a_step_that_does_not_fit_changes_no_run(run: varietas.Run, monkeypatch:
     assert contents(run.folder) == before
     assert run.train() and [record["step"] for record in run.metrics] == [0, 1]
     digest = run.digest()
-    monkeypatch.setattr(program, "compile_step", None)
+    monkeypatch.setattr(program, "trace_step", None)
     assert run.train() and run.digest() == digest  # a run that is finished is not compiled again
 
 

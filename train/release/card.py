@@ -1,6 +1,6 @@
 """The model card of a release: what the model is, what it was trained on, and how well it does in each language."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,9 +70,20 @@ def _active(cfg: ModelConfig) -> str:
     return f", of which a token meets {count_params(cfg, active=True):,}" if cfg.n_expert_layers else ""
 
 
-def model_card(title: str, architecture: str, cfg: ModelConfig, facts: Facts) -> str:
-    """Returns README.md of a release, with the metadata that the hub of Hugging Face reads."""
-    metadata = ["---", "library_name: transformers", "pipeline_tag: text-generation", "tags:", "- varietas", "- multilingual"]
+def model_card(title: str, architecture: str, cfg: ModelConfig, facts: Facts, license: str = "", more: Sequence[str] = ()) -> str:
+    """Returns README.md of a release, with the metadata that the hub of Hugging Face reads.
+
+    Args:
+        title: The heading.
+        architecture: The name of the model in transformers; "" if it cannot be loaded there.
+        cfg: The shape of the model.
+        facts: What is known of the checkpoint.
+        license: The licence of the weights, an SPDX identifier; "" if it is not known.
+        more: Lines to add at the end.
+    """
+    metadata = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
+    metadata += [f"license: {license.lower()}"] if license else []
+    metadata += ["tags:", "- varietas", "- multilingual"]
     metadata += ["language:", *(f"- {code}" for code in facts.codes), "---"] if facts.codes else ["---"]
     continues = "" if facts.origin else "It continues text. It has not been taught to follow instructions."
     use = "It has learned to answer in conversations." if facts.chats else continues
@@ -80,21 +91,14 @@ def model_card(title: str, architecture: str, cfg: ModelConfig, facts: Facts) ->
         use += " It has learned, by direct preference optimisation, which of two answers is better."
     if facts.rank:
         use += f" Adapters of rank {facts.rank} were trained, and merged into its matrices."
+    kind = f" ({architecture.removesuffix('ForCausalLM')})" if architecture else ""
     lines = [
         *metadata,
         f"# {title}",
         "",
-        f"A decoder of {count_params(cfg):,} parameters{_active(cfg)} ({architecture.removesuffix('ForCausalLM')}), {made(facts)}. {use}",
+        f"A decoder of {count_params(cfg):,} parameters{_active(cfg)}{kind}, {made(facts)}. {use}",
         "",
-        "```python",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
-        "",
-        'tokenizer = AutoTokenizer.from_pretrained("DIR")',
-        'model = AutoModelForCausalLM.from_pretrained("DIR")',
-        *(CHAT if facts.chats else ['prompt = tokenizer("…", return_tensors="pt")']),
-        "print(tokenizer.decode(model.generate(**prompt, max_new_tokens=40)[0]))",
-        "```",
-        "",
+        *(_usage(facts) if architecture else ()),
         "## Languages",
         "",
         *_languages(facts.seen, facts.evaluation),
@@ -104,8 +108,24 @@ def model_card(title: str, architecture: str, cfg: ModelConfig, facts: Facts) ->
         f"- SHA-256 of the parameters{'' if facts.rank else ' (`varietas digest`)'}: `{facts.digest}`",
         f"- digest of the training corpus: `{facts.corpus_digest or 'unknown'}`",
         "",
+        *more,
     ]
     return "\n".join(lines)
+
+
+def _usage(facts: Facts) -> list[str]:
+    """Returns how transformers loads the model."""
+    return [
+        "```python",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        'tokenizer = AutoTokenizer.from_pretrained("DIR")',
+        'model = AutoModelForCausalLM.from_pretrained("DIR")',
+        *(CHAT if facts.chats else ['prompt = tokenizer("…", return_tensors="pt")']),
+        "print(tokenizer.decode(model.generate(**prompt, max_new_tokens=40)[0]))",
+        "```",
+        "",
+    ]
 
 
 def made(facts: Facts) -> str:
