@@ -49,7 +49,7 @@ def test_the_commands_from_text_to_a_report_run(tmp_path: Path, corpus_folder: P
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{line}: {done.stderr}"
         verbs.append(verb)
-    assert verbs == ["tokenizer", "prepare", "mixture", "train", "evaluate", "generate", "report", "export", "export"] + [
+    assert verbs == ["tokenizer", "prepare", "mixture", "train", "evaluate", "generate", "report", "export", "export", "release"] + [
         "prepare", "train", "generate", "evaluate", "export", "train", "export", "prepare", "train"
     ]  # fmt: skip
     assert (tmp_path / "runs" / "mine" / "report.html").stat().st_size > 10_000
