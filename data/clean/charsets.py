@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+import numpy as np
+
 from varietas.data.clean.rules import Reference
-from varietas.data.clean.words import PLANES
 
 READ_AS = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1257", "iso8859_2", "koi8_r", "cp437", "mac_roman")
 WRITTEN_IN = (
@@ -45,14 +46,13 @@ def repair(text: str, language: Reference, others: Sequence[Reference] = ()) -> 
     if text.isascii() or not language.words:
         return text
     read = text[:READ]
-    unusual = [letter for letter in set(read) - language.letters if letter > "\x7f" and _is_foreign(letter, language)]
-    of_foreign = {letter: read.count(letter) for letter in unusual}
-    foreign = sum(of_foreign.values())
+    of_foreign = Counter(_foreign(language).findall(read))
+    foreign = of_foreign.total()
     flips = len(_FLIP.findall(read)) if language.label.endswith("Cyrl") else 0
     if (foreign < FEWEST or foreign < SUSPECT * len(read)) and flips <= FLIPPED:
         return text
     counts = Counter(letter for letter in read if letter > "\x7f")
-    commonest = ord(max(unusual, key=lambda letter: of_foreign[letter], default=" "))
+    commonest = ord(max(sorted(of_foreign), key=lambda letter: of_foreign[letter], default=" "))
     best, function_words, n_words = text, *_function_words(read, language)
     more = max(1.0, MORE * n_words)
     for table in _tables():
@@ -100,8 +100,11 @@ def _function_words(text: str, language: Reference) -> tuple[int, int]:
     return sum(word in language.words for word in found), len(found)
 
 
-def _is_foreign(letter: str, language: Reference) -> bool:
-    return (ord(letter) < PLANES and bool(language.foreign[ord(letter)])) or letter in _IN_WORDS
+@cache
+def _foreign(language: Reference) -> re.Pattern[str]:
+    """Returns a pattern of the characters beyond ASCII that sound text of a language hardly has."""
+    letters = {chr(point) for point in np.flatnonzero(language.foreign).tolist()}
+    return re.compile(f"[{''.join(sorted((letters | _IN_WORDS) - language.letters))}]")
 
 
 @cache

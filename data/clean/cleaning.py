@@ -1,7 +1,7 @@
 """Cleaning steps. A config switches each of them on, and each gives its own reason for the documents it rejects.
 
-The steps that look at a single document are here and in rules.py. The steps that compare a document with others of its language or with
-evaluation text use the signatures of duplicates.py.
+The steps that look at one document after the other are here. Labels (labels.py), quality (rules.py), near copies and evaluation text
+(duplicates.py) are looked at in many documents at a time, by their words.
 """
 
 import re
@@ -39,12 +39,13 @@ class Cleaning:
 
 # Finds what ftfy may repair: UTF-8 that was decoded as Latin-1 or Windows-1252, and characters that no text should contain.
 _FOLLOWS = "\xa0-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
-_NEVER = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\r\ufffe\uffff"
+_NEVER = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\r\u2028\u2029\ufffe\uffff"
+_LINE = re.compile("[^\n]*\n|[^\n]+")
 _SUSPECT = re.compile(f"[{_NEVER}{_FOLLOWS}](?:(?<=[{_NEVER}])|(?<=[Â-Ó].)|(?<=[à-ï][{_FOLLOWS}].))")  # re can skip by the first set
 
 
 def clean(document: Document, cleaning: Cleaning, changed: Counter[str]) -> Document:
-    """Applies the steps that look at a single document.
+    """Applies the steps that look at one document after the other.
 
     Args:
         document: The document.
@@ -74,13 +75,6 @@ def clean(document: Document, cleaning: Cleaning, changed: Counter[str]) -> Docu
         raise NotADocument("short")
     if text != document.text and "pii" in signals:  # its offsets refer to the original text
         signals = {name: value for name, value in signals.items() if name != "pii"}
-    if cleaning.language:
-        from varietas.data.text.identify import check
-
-        verdict = check(text, document.lang)
-        if verdict.outcome == "other":
-            raise NotADocument("another language")
-        signals = {**signals, "lang_checked": verdict.outcome == "same"}
     if text == document.text and signals is document.signals:
         return document
     return replace(document, text=text, turns=turns, rejected=rejected, signals=signals)
@@ -125,18 +119,23 @@ def repair(text: str) -> str:
     Ligatures, quotation marks and characters of full or half width stay as they are.
     """
     if _SUSPECT.search(text):
-        import ftfy
-
-        text = ftfy.fix_text(
-            text,
-            unescape_html=False,
-            uncurl_quotes=False,
-            fix_latin_ligatures=False,
-            fix_character_width=False,
-            normalization=None,
-            explain=False,
-        )
+        text = "".join(_fixed(line) if _SUSPECT.search(line) else line for line in _LINE.findall(text))
     return unicodedata.normalize("NFC", text)
+
+
+def _fixed(line: str) -> str:
+    import ftfy
+
+    fixed: str = ftfy.fix_text(
+        line,
+        unescape_html=False,
+        uncurl_quotes=False,
+        fix_latin_ligatures=False,
+        fix_character_width=False,
+        normalization=None,
+        explain=False,
+    )
+    return fixed
 
 
 def _without_marked(document: Document) -> tuple[str, int]:

@@ -69,7 +69,7 @@ def overlaps(batch: Batch, held: Held) -> np.ndarray:
 
     def found(n: int, wanted: np.ndarray, within: np.ndarray | None = None) -> np.ndarray:
         hashes, first = words.n_grams(batch.words, n, within)
-        return first[np.isin(hashes, wanted)]
+        return first[words.places(hashes, wanted)[0]]
 
     begun = found(SHORTEST, held.begins)
     places = [found(OVERLAP, held.long), *(found(n, wanted, begun) for n, wanted in held.short.items())]

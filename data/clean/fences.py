@@ -9,6 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,17 @@ BLOCKS = {
 TOGETHER = (("hrv_Latn", "bos_Latn", "cnr_Latn", "srp_Latn", "hbs_Latn"), ("nob_Latn", "nno_Latn"))
 
 
+@dataclass(frozen=True)
+class Vocabulary:
+    """The function words of all languages."""
+
+    columns: dict[str, int]  # label -> number of the language
+    hashes: np.ndarray  # of the words, sorted, uint64 (words,)
+    has: np.ndarray  # 1 where it is a function word of the language, float32 (words, languages)
+    usual: np.ndarray  # their usual share in each language, float64 (languages,)
+    group: np.ndarray  # the same number for labels that share everything, int64 (languages,)
+
+
 class Fences:
     """The references of all languages of a file."""
 
@@ -50,6 +62,16 @@ class Fences:
         return tuple(
             other for name, other in self._languages.items() if other.words and name not in together and name.partition("_")[2] == script
         )
+
+    @cache  # noqa: B019  # there is one for each file
+    def vocabulary(self) -> Vocabulary:
+        """Returns the function words of all languages."""
+        known = [reference for reference in self._languages.values() if reference.words]
+        hashes = np.unique(np.concatenate([reference.hashes for reference in known]))
+        has = np.stack([np.isin(hashes, reference.hashes) for reference in known], axis=1).astype(np.float32)
+        columns = {reference.label: at for at, reference in enumerate(known)}
+        group = np.array([min(columns[label] for label in _together(reference.label) if label in columns) for reference in known])
+        return Vocabulary(columns, hashes, has, np.array([reference.usual for reference in known]), group)
 
     def of(self, label: str) -> Reference:
         """Returns what is known of a language ("ces_Latn")."""
@@ -87,6 +109,11 @@ def digest(file: str) -> str:
 def used(file: str, sha256: str, labels: Iterable[str]) -> dict[str, Any]:
     """Returns what the manifest says about fences: the SHA-256 of their file, and the bounds of each language."""
     return {"sha256": sha256, "bounds": {label: listed(load(file).of(label).bounds) for label in labels if label}}
+
+
+def is_shared(label: str) -> bool:
+    """Returns whether a label shares everything with others, from which its texts are told apart badly or not at all."""
+    return len(_together(label)) > 1
 
 
 def _together(label: str) -> tuple[str, ...]:

@@ -25,12 +25,14 @@ class Span:
     kind: str  # email, phone, iban, card, ip, id
 
 
+SHORTEST = 5  # characters of a number that is looked for, without separators after it
 BEFORE, BEHIND = phones.NEAR, 40  # characters before and after a number that are examined with it
 
 _EMAIL = re.compile(r"[\w.%+'-]{1,64}@(?:[\w-]{1,63}\.){1,5}[^\W\d_]{2,24}\b")
 _NUMBER = re.compile(  # every number that is looked for contains a match
     r"[\d:](?:(?<=\d)(?:[\d .()/\u00a0\u2007\u2009\u200b\u202f\u2010-\u2013\u2212-]|(?<=\d)[A-Za-z]){4,}|(?<=:)[0-9a-fA-F]{0,4}:)"
 )
+_SEPARATORS = " .()/-\u00a0\u2007\u2009\u200b\u202f\u2010\u2011\u2012\u2013\u2212"
 _IBAN = re.compile(r"\b(?=([A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?)\b)", re.IGNORECASE)  # one may begin in another
 _CARD = re.compile(r"(?<![\d.,-])(?:3[47]\d\d(?:[ -]?\d){11}|(?:4\d|5[1-5]|2[2-7]|6[05])\d\d(?:[ -]?\d){12})(?![\d-])")
 _IP = re.compile(r"(?<![\w.:-])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{1,4}(?::{1,2}[0-9a-fA-F]{1,4}){3,7})(?![\w:-]|\.\d)")
@@ -153,6 +155,8 @@ def _windows(text: str) -> list[tuple[int, int]]:
     """Returns the places with numbers and some characters around them. The rest of the text need not be searched."""
     windows: list[tuple[int, int]] = []
     for match in _NUMBER.finditer(text):
+        if match[0][0] != ":" and len(match[0].rstrip(_SEPARATORS)) < SHORTEST:  # mostly a year
+            continue
         begin, end = max(0, match.start() - BEFORE), match.end() + BEHIND
         if windows and begin <= windows[-1][1]:
             windows[-1] = windows[-1][0], end

@@ -62,7 +62,7 @@ COOKIES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reference:
     """What is known of a language. Without a usual share of function words (0), nothing is known but bounds."""
 
@@ -211,33 +211,32 @@ def _marks(batch: Batch, n_words: np.ndarray, shown: np.ndarray) -> dict[str, np
     }
 
 
-def _by_language(references: Sequence[Reference]) -> dict[str, tuple[Reference, np.ndarray]]:
-    """Returns each language of the texts with its reference, and whether each text is in it, bool (documents,)."""
-    labels = np.array([reference.label for reference in references])
-    return {reference.label: (reference, labels == reference.label) for reference in references}
+def _different(references: Sequence[Reference]) -> tuple[list[Reference], np.ndarray]:
+    """Returns each of the references once, and which of them is that of each text, int64 (documents,)."""
+    places = {reference: at for at, reference in enumerate(dict.fromkeys(references))}
+    return list(places), np.array([places[reference] for reference in references], np.int64)
 
 
 def _function_words(references: Sequence[Reference], batch: Batch) -> np.ndarray:
     """Returns the share of function words of each text, divided by what is usual; 1 if that is not known."""
-    found, usual = np.zeros(batch.n_documents), np.array([reference.usual for reference in references])
-    of = batch.words.document
-    for reference, mine in _by_language(references).values():
-        at = np.flatnonzero(mine[of])
-        found += np.bincount(of[at[np.isin(batch.words.hash[at], reference.hashes)]], minlength=batch.n_documents)
-    total = np.bincount(of[~batch.numbers], minlength=batch.n_documents)
-    return np.where(usual > 0, _share(found, total) / np.where(usual > 0, usual, 1.0), 1.0)
+    different, own = _different(references)
+    usual, of = np.array([reference.usual for reference in references]), batch.words.document
+    wanted = np.unique(np.concatenate([reference.hashes for reference in different]))
+    has = np.stack([np.isin(wanted, reference.hashes) for reference in different])
+    found, at = words.places(batch.words.hash, wanted)
+    mine = has[own[of[found]], at]
+    share = _share(np.bincount(of[found], mine, batch.n_documents), np.bincount(of[~batch.numbers], minlength=batch.n_documents))
+    return np.where(usual > 0, share / np.where(usual > 0, usual, 1.0), 1.0)
 
 
 def _foreign(references: Sequence[Reference], batch: Batch) -> np.ndarray:
     """Returns the share of letters of each text that its language does not have; 0 if its letters are not known."""
-    low = np.minimum(batch.points, PLANES - 1)
+    different, own = _different(references)
     places = np.flatnonzero(batch.points > 127)  # ASCII is nowhere foreign
     of = np.searchsorted(batch.starts, places, "right") - 1
-    found = np.zeros(batch.n_documents)
-    for reference, mine in _by_language(references).values():
-        at = np.flatnonzero(mine[of])
-        found += np.bincount(of[at[reference.foreign[low[places[at]]]]], minlength=batch.n_documents)
-    return _share(found, batch.kinds[:, LETTER])
+    low = np.minimum(batch.points[places], PLANES - 1)
+    foreign = np.stack([reference.foreign for reference in different])[own[of], low]
+    return _share(np.bincount(of[foreign], minlength=batch.n_documents), batch.kinds[:, LETTER])
 
 
 def _cookies(text: str, label: str) -> int:

@@ -19,6 +19,7 @@ LETTER, DIGIT, SPACE, OTHER = range(4)
 INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")  # soft hyphens, and characters without width
 NUMBER = np.uint64(1)  # the hash of any number, where all numbers are alike
 BASE = 0x9E3779B97F4A7C15 | 1
+USUAL_BITS = 21  # there are fewer characters in a usual batch than two to this power
 PLANES = 0x20000  # characters from here on are ideographs; emoji are below
 
 
@@ -95,6 +96,20 @@ def split(texts: Sequence[str]) -> Batch:
     return Batch(len(texts), runs(begin, end), runs(*edges(points != ord("\n"))), numbers, counts, points, kinds, starts)
 
 
+def places(hashes: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Finds hashes among others that are sorted and each there once.
+
+    Returns:
+        The indices of the hashes that are found, in order, and the index of each in `wanted`.
+    """
+    begins = np.zeros(1 << 16, bool)  # with which bits any of them begins: most hashes are left out by that, which is faster
+    begins[wanted >> np.uint64(48)] = True
+    likely = np.flatnonzero(begins[hashes >> np.uint64(48)])
+    at = np.searchsorted(wanted, hashes[likely])
+    found = wanted.take(at, mode="clip") == hashes[likely] if len(wanted) else np.zeros(0, bool)
+    return likely[found], at[found]
+
+
 def alike(batch: Batch, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns what `n_grams` does, with one hash for all numbers. An n-gram that is mostly numbers, as those of tables are, keeps them."""
     hashes, first = n_grams(batch.words, n)
@@ -105,12 +120,12 @@ def alike(batch: Batch, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _rolling(values: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Returns a function that hashes the values (uint64) from each index of `begin` up to the one of `end`."""
-    power, inverse = _powers(len(values).bit_length())
+    power, inverse = _powers(max(len(values).bit_length(), USUAL_BITS))
     prefix = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values * power[: len(values)])])
     return lambda begin, end: mix64((prefix[end] - prefix[begin]) * inverse[begin])
 
 
-@lru_cache(maxsize=4)  # for the characters and words of a batch, on both sides of a power of two; tables for a huge document do not stay
+@lru_cache(maxsize=2)  # the usual table, and that of a huge document, which does not stay
 def _powers(bits: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns BASE and its inverse modulo 2^64, each to the powers 0 to 2^bits - 1."""
     out = []

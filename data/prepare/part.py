@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,12 +23,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from varietas.data.chat.encoder import ChatEncoder, Encode
-from varietas.data.clean import fences, rules, words
+from varietas.data.clean import fences, labels, rules, words
 from varietas.data.clean.cleaning import Cleaning, clean
 from varietas.data.clean.duplicates import BANDS, Held, overlaps, signatures
 from varietas.data.corpus.index import INDEX
 from varietas.data.files import new_folder
 from varietas.data.text.documents import SAMPLE, SIGNALS, Document, NotADocument, Reject
+from varietas.data.text.identify import Verdict
 from varietas.data.tokenizer.round_trip import RoundTrip, round_trip
 
 BATCH_DOCUMENTS = 1024
@@ -168,12 +170,17 @@ class _Part:
     def add(self, batch: list[Document]) -> None:
         """Applies the cleaning steps for many documents at a time, then encodes and writes the documents."""
         columns: list[np.ndarray] = []
-        if self._cleaning.rules or self._cleaning.duplicates == "near" or self._cleaning.overlap:
-            texts = [document.text for document in batch]
+        if self._cleaning.language or self._cleaning.rules or self._cleaning.duplicates == "near" or self._cleaning.overlap:
+            texts, known = [document.text for document in batch], fences.load(self._cleaning.fences)
             split, whys = words.split(texts), [""] * len(batch)
+            if self._cleaning.language:
+                verdicts = labels.compare(texts, [document.lang for document in batch], split, known)
+                whys = ["another language" * (verdict.outcome == "other") for verdict in verdicts]
+                batch = [_checked(document, verdict) for document, verdict in zip(batch, verdicts, strict=True)]
             if self._cleaning.rules:
-                references = [fences.load(self._cleaning.fences).of(document.lang) for document in batch]
-                whys = rules.broken(rules.statistics(texts, references, split), references)
+                references = [known.of(document.lang) for document in batch]
+                broken = rules.broken(rules.statistics(texts, references, split), references)
+                whys = [why or rule for why, rule in zip(whys, broken, strict=True)]
             if self._cleaning.overlap:
                 found = overlaps(split, self._held).tolist()
                 whys = [why or "overlaps evaluation text" * out for why, out in zip(whys, found, strict=True)]
@@ -223,6 +230,10 @@ class _Part:
         }
         # Not write_json, which would make the folder again, with this file alone, if another call has removed it.
         (self._folder / "part.json").write_text(json.dumps(facts), "utf-8")
+
+
+def _checked(document: Document, verdict: Verdict) -> Document:
+    return replace(document, signals={**document.signals, "lang_checked": verdict.outcome == "same"})
 
 
 def _row(document: Document, n_tokens: int) -> tuple[Any, ...]:

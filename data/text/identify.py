@@ -83,46 +83,52 @@ class Guess:
     sure: bool
 
 
-def check(text: str, label: str) -> Verdict:
+def check(text: str, label: str, likely: bool = False) -> Verdict:
     """Compares a text with its label ("ces_Latn").
 
     First lid.176 is asked, which confirms most labels. Then the script is compared. Then py3langid is asked.
+
+    Args:
+        text: The text.
+        label: Its label.
+        likely: Whether something else speaks for the label, so that it is not wrong, and confirmed by a less certain lid.176.
 
     Raises:
         ModuleNotFoundError: If an identifier is not installed.
     """
     language, _, script = label.partition("_")
     glanced, p = _glance(text)
-    if (glanced != language or language == "srp") and (seen := _script(text)) and seen != SCRIPTS.get(script, seen):
+    if not likely and (glanced != language or language == "srp") and (seen := _script(text)) and seen != SCRIPTS.get(script, seen):
         return Verdict("other", seen)
     if glanced == language and p >= CONFIRMED:
         return Verdict("same", language)
-    if glanced == language and p >= GUESSED:  # then nothing that py3langid says would make it another language
+    agreed = glanced == language and p >= GUESSED
+    if agreed or likely:  # then nothing that py3langid says would make it another language
         if language in SAME | NORWEGIAN:
             return Verdict("unsure", language)
-        if not any(language in group for group in RELATED):
+        if agreed and (likely or not any(language in group for group in RELATED)):
             return Verdict("same", language)
-    likely = _likely(text)
-    found = next(iter(likely), "")
+    ranked = _ranked(text)
+    found = next(iter(ranked), "")
     if found in _inseparable(language):
-        sure = found == language and likely[found] >= SURE and language not in SAME | NORWEGIAN
+        sure = found == language and ranked[found] >= SURE and language not in SAME | NORWEGIAN
         return Verdict("same" if sure else "unsure", found)
-    return Verdict("other" if _is_other(likely, glanced, language, len(text)) else "unsure", found)
+    return Verdict("other" if _is_other(ranked, glanced, language, len(text)) else "unsure", found)
 
 
-def _is_other(likely: dict[str, float], glanced: str, language: str, size: int) -> bool:
+def _is_other(ranked: dict[str, float], glanced: str, language: str, size: int) -> bool:
     """Returns whether a text is surely not in a language.
 
     Args:
-        likely: What py3langid says, which is not that language.
+        ranked: What py3langid says, which is not that language.
         glanced: What lid.176 says.
         language: The language.
         size: Characters of the text.
     """
-    found, p = next(iter(likely.items()), ("", 0.0))
+    found, p = next(iter(ranked.items()), ("", 0.0))
     if language not in _known():  # that it is English can be seen nevertheless, of languages that are not close to English
         return found == "eng" and p >= SURE and any(label.startswith(language) for label in LANGUAGES)
-    own = sum(likely.get(code, 0.0) for code in _inseparable(language))
+    own = sum(ranked.get(code, 0.0) for code in _inseparable(language))
     ahead = p >= SURE and p >= AHEAD * own
     if any(language in group and found in group for group in RELATED):
         return found == glanced and p >= SURE_OF_RELATED and ahead
@@ -141,10 +147,10 @@ def guess(text: str) -> Guess:
     Raises:
         ModuleNotFoundError: If an identifier is not installed.
     """
-    likely = _likely(text)
-    found, p = next(iter(likely.items()), ("", 0.0))
+    ranked = _ranked(text)
+    found, p = next(iter(ranked.items()), ("", 0.0))
     if found in SAME and _script(text) != "CYRILLIC":
-        return Guess("hbs_Latn", sum(likely.get(code, 0.0) for code in SAME) >= GUESSED)
+        return Guess("hbs_Latn", sum(ranked.get(code, 0.0) for code in SAME) >= GUESSED)
     if found in TOLD_BY_LID and _glance(text)[0] == TOLD_BY_LID[found]:
         found = TOLD_BY_LID[found]
     labels = [label for label in LANGUAGES if label.split("_")[0] == ("srp" if found in SAME else found)]
@@ -161,7 +167,7 @@ def _glance(text: str) -> tuple[str, float]:
     return (_code(labels[0].removeprefix("__label__")), float(probabilities[0])) if labels else ("", 0.0)
 
 
-def _likely(text: str) -> dict[str, float]:
+def _ranked(text: str) -> dict[str, float]:
     """Returns the probabilities of all languages by py3langid, the likeliest first, by code."""
     return {_code(code): float(p) for code, p in _langid().rank(_spread(text, LOOK))}
 
@@ -229,9 +235,14 @@ def script_label(text: str, labels: Sequence[str]) -> str:
     return next((label for label in labels if SCRIPTS.get(label.split("_")[1]) == seen), labels[0])
 
 
+@cache
+def _script_of(letter: str) -> str:
+    return unicodedata.name(letter, "").split(" ")[0]
+
+
 def _script(text: str) -> str:
     """Returns the script of most letters of a text, as Unicode names it, or "" if no script clearly prevails."""
     letters = re.findall(r"[^\W\d_]", _spread(text, SAMPLE))
-    counts = Counter(unicodedata.name(letter, "").split(" ")[0] for letter in letters)
+    counts = Counter(map(_script_of, letters))
     script, n = counts.most_common(1)[0] if counts else ("", 0)
     return script if n >= 10 and n > 0.7 * len(letters) else ""
