@@ -40,7 +40,7 @@ RULES = {
     "symbols": Bounds(-np.inf, 0.08, "share of symbols such as # > { = among characters other than spaces"),
     "broken words": Bounds(-np.inf, 0.05, "symbols or ? between two letters, for each word"),
     "foreign letters": Bounds(-np.inf, 0.01, "share of letters that the language does not have", loosest_high=0.04),
-    "cookies": Bounds(-np.inf, 0.04, "how often cookies are named, for each word, if three times or more"),
+    "cookies": Bounds(-np.inf, 0.025, "how often cookies are named, for each word, if three times or more"),
     "word length": Bounds(3, 10, "mean number of characters of a word", loosest_low=2, loosest_high=16),
     "letters": Bounds(0.6, np.inf, "share of letters among characters other than spaces", loosest_low=0.5),
     "short lines": Bounds(-np.inf, 0.5, "lines for each word"),
@@ -191,6 +191,9 @@ def _marks(batch: Batch, n_words: np.ndarray, shown: np.ndarray) -> dict[str, np
 
     space, closing, letter = kind == SPACE, (flags & CLOSING) > 0, kind == LETTER
     ends = ((flags & ENDING) > 0) & ~before(kind == DIGIT)  # "1." is a number of a list, or part of a date
+    short = ~(before(letter) & before(letter, 2) & before(letter, 3) & before(letter, 4))
+    lower = ((flags & LOWER) > 0) & (points < 0x10A0)  # Georgian, which comes next, has no capitals at the beginning of sentences
+    ends &= ~((points == ord(".")) & short & after(space) & after(lower, 2))  # abbreviations, as in "2010 m. gegužės"
     ends &= after(space) | (after(closing) & (after(space, 2) | (after(closing, 2) & after(space, 3))))
     comma = (points == ord(",")) & before(letter) & after(points == ord("\n"))  # as at the ends of lines of verse
     dot = points == ord(".")
