@@ -81,6 +81,7 @@ _CLOSINGS = ")]}»«”“’‘›‹\"'*_」』】）"  # may stand between th
 _SYMBOLS = "#*=<>{}[]\\~^_+@$&/•●■►▪◦★☆✓»›·→←¦§¤©®™°¬±¨¯¸"  # not "|", which separates the columns of tables
 _JOINTS = "'’‘ʼ`´-‐‑–—·.@_/&:,|+•՚՛՜՞״׳\u200c\u200d‧…\"”“»«()*="  # may stand between two letters of sound text
 WORDS_A_LINE = 8  # in a text of longer lines, sentence ends are counted for so many words
+VERSE_FUNCTION_WORDS = 0.7  # of the usual share, in lines of verse or of a list
 VERSE_WORDS = (5, 20)  # words of a line of verse or of an item of a list, as spaces separate them
 
 
@@ -119,7 +120,9 @@ def statistics(texts: Sequence[str], references: Sequence[Reference], batch: Bat
     }
     per_line = _share(columns.pop("pieces"), n_lines)
     like_verse = (per_line >= VERSE_WORDS[0]) & (per_line <= VERSE_WORDS[1]) & (columns["letters"] >= 0.9)
-    like_verse &= (columns["function words"] >= 0.7) & (columns["symbols"] + columns.pop("bars") < 0.03)
+    expected = n_words * np.array([reference.usual for reference in references])
+    enough = VERSE_FUNCTION_WORDS - np.where(expected > 0, 1 / np.sqrt(np.maximum(expected, 1)), 0.0)  # less by one standard deviation
+    like_verse &= (columns["function words"] >= enough) & (columns["symbols"] + columns.pop("bars") < 0.03)
     columns["sentences"] = np.where(like_verse, 1.0, columns["sentences"])
     return np.stack([columns[rule] for rule in RULES], axis=1).astype(np.float32)
 
@@ -192,8 +195,10 @@ def _marks(batch: Batch, n_words: np.ndarray, shown: np.ndarray) -> dict[str, np
     space, closing, letter = kind == SPACE, (flags & CLOSING) > 0, kind == LETTER
     ends = ((flags & ENDING) > 0) & ~before(kind == DIGIT)  # "1." is a number of a list, or part of a date
     short = ~(before(letter) & before(letter, 2) & before(letter, 3) & before(letter, 4))
-    lower = ((flags & LOWER) > 0) & (points < 0x10A0)  # Georgian, which comes next, has no capitals at the beginning of sentences
-    ends &= ~((points == ord(".")) & short & after(space) & after(lower, 2))  # abbreviations, as in "2010 m. gegužės"
+    # Nothing begins with a small letter or a number, but Georgian, which comes next in Unicode, has no capitals there.
+    small = (((flags & LOWER) > 0) & (points < 0x10A0)) | (kind == DIGIT)
+    goes_on = (after(space) & after(small, 2)) | (after(closing) & after(space, 2) & after(small, 3))
+    ends &= ~((points == ord(".")) & short & goes_on)  # abbreviations, as in "2010 m. gegužės"
     ends &= after(space) | (after(closing) & (after(space, 2) | (after(closing, 2) & after(space, 3))))
     comma = (points == ord(",")) & before(letter) & after(points == ord("\n"))  # as at the ends of lines of verse
     dot = points == ord(".")

@@ -42,7 +42,7 @@ class Maker:
     def beginning(self, low: int, high: int) -> str:
         """Returns `low` to `high` first words of a sentence, without a mark at the end."""
         pieces = self.sentence().split()[: self.random.randint(low, high)]
-        return " ".join(pieces).rstrip(".,;:!?…–- ")
+        return " ".join(pieces).rstrip(".,;:!?…–-։՝ ")
 
     def keyword(self) -> str:
         """Returns a longer word."""

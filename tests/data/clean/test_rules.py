@@ -18,7 +18,7 @@ from varietas.data.text.documents import Document
 from varietas.data.text.embedded import training_documents
 from varietas.data.tokenizer import training as tokenizer
 
-LANGUAGES = ("ces_Latn", "fin_Latn", "ell_Grek", "bul_Cyrl", "ukr_Cyrl", "eus_Latn", "eng_Latn")
+LANGUAGES = ("ces_Latn", "fin_Latn", "ell_Grek", "bul_Cyrl", "ukr_Cyrl", "eus_Latn", "eng_Latn", "ekk_Latn", "lit_Latn", "hye_Armn")
 
 
 def sentences(label: str) -> list[str]:
@@ -94,10 +94,18 @@ def test_junk_is_rejected_and_good_text_of_unusual_forms_is_not(label: str) -> N
     make = junk_kinds.Maker([line for line in sentences(label) if not re.search("[ìøþðùãº]", line)], random.Random(7))
     for name, kind in (junk_kinds.FIRST | junk_kinds.SECOND).items():
         found = Counter(verdicts([kind(make) for _ in range(20)], label))
-        assert found[""] <= 2, (name, found)
+        assert found[""] <= 3, (name, found)
     for name, kind in junk_kinds.GOOD.items():
         found = Counter(verdicts([kind(make) for _ in range(20)], label))
-        assert found[""] >= (14 if name in ("lists", "verse without marks") else 18), (name, found)
+        assert found[""] >= 18, (name, found)
+
+
+def test_abbreviations_end_no_sentence() -> None:
+    at = list(RULES).index("sentences")
+    abbreviated, ended = "Aptarta 2010 m. gegužės mėn. pabaigoje\n" * 3, "Aptarta tai ir tas. Gegužės pabaigoje\n" * 3
+    assert values_of([abbreviated, ended], "lit_Latn")[:, at].tolist() == [0.0, 1.0]
+    georgian = "ეს არის კარგი და. სხვა არ არის\n" * 3  # which has no capitals at the beginning of sentences
+    assert values_of([georgian], "kat_Geor")[0, at] == 1.0
 
 
 def test_a_verdict_depends_on_the_text_alone() -> None:
