@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import signal
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,6 +66,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="options of sbatch, as in partition=small time=4:00:00 account=p1",
     )
+    parser.add_argument("--html", type=path, metavar="FILE", help="also write a page that draws what each language lost, and why")
     parser.add_argument(
         "--max_rejects", type=non_negative_int, metavar="N", help="stop if more than N records of a file cannot be read (default: never)"
     )
@@ -77,6 +77,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.data.tokenizer.model import load
     from varietas.launch.check import check
     from varietas.launch.config import load_config
+    from varietas.launch.prepare.losses import losses_table, write_page
 
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # as Ctrl-C: workers end with this process
     if not args.input:
@@ -85,6 +86,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     check(config)
     for other in (flag for flag in args.overrides if flag.startswith("--config.") and not flag.startswith("--config.clean.")):
         raise ValueError(f"{other} has no effect on a corpus: prepare reads only the fields of --config.clean; leave it out")
+    if args.html and not args.html.absolute().parent.is_dir():
+        raise ValueError(f"--html {args.html}: there is no folder {args.html.parent}; make it first")
     load(args.tokenizer)  # raises an error that names the file if it is not a tokenizer
     manifest = _prepare(args, config.clean.to_dict(), console)
     console.print(corpus_table(manifest))
@@ -99,6 +102,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
             console.print(f"[yellow]{where}; what was there could not be read and is not counted[/]", soft_wrap=True)
     if changed := ", ".join(f"{what} {n:,}" for what, n in manifest["changed"].items()):
         console.print(f"changed: {changed}")
+    if args.html:
+        write_page(args.html, manifest)
+        console.print(f"page: {args.html}", soft_wrap=True)
     console.print(f"corpus {manifest['digest'][:16]}…: {args.out}")
     console.print("commitment/secret in it opens the digests of its documents: keep a copy, and keep it to yourself (docs/audit.md)")
     return 0
@@ -229,20 +235,4 @@ def rejects_table(manifest: Mapping[str, Any]) -> Table:
         most = sorted(((reasons.get(reason, 0), code or "?") for code, reasons in by_language.items() if reason in reasons), reverse=True)
         listed = ", ".join(f"{code} {number:,}" for number, code in most[:4]) + (" …" if len(most) > 4 else "")
         table.add_row(reason, f"{n:,}", f"{n / manifest['records_read']:.2%}", listed)
-    return table
-
-
-def losses_table(manifest: Mapping[str, Any]) -> Table:
-    """Tables the languages that lost a larger part of their records than the median language, the largest first, with the main reason."""
-    from varietas.data.text.languages import name
-
-    table = Table("lost more than others", "", "lost", "of its records", "mostly", box=None, pad_edge=False)
-    align_right(table, 2, 3)
-    lost = {code: sum(reasons.values()) for code, reasons in manifest["rejected_by_language"].items() if code}
-    kept = {code: row["documents"] for code, row in manifest["languages"].items()}
-    shares = {code: lost.get(code, 0) / (lost.get(code, 0) + kept.get(code, 0)) for code in lost | kept}
-    for code in sorted(shares, key=lambda code: (-shares[code], code)):
-        if shares[code] > statistics.median(shares.values()):
-            reason, n = max(manifest["rejected_by_language"][code].items(), key=lambda item: item[1])
-            table.add_row(code, name(code), f"{lost[code]:,}", f"{shares[code]:.1%}", f"{reason} ({n:,})")
     return table

@@ -1,0 +1,1 @@
+"""What `varietas prepare` shows of the losses of each language."""
