@@ -2,7 +2,7 @@
 
     varietas prepare --config web --input 'crawl/*.warc.gz' --out corpus --tokenizer euro.model
 
-It runs on any machine and cleans 2 to 3 MB of text per second and core. Rejected documents are listed in rejects.jsonl of the corpus, each
+It runs on any machine and cleans 3 to 4 MB of text per second and core. Rejected documents are listed in rejects.jsonl of the corpus, each
 with its reason. Read some of them before you trust the cleaning of a language that you do not know.
 """
 
