@@ -75,6 +75,7 @@ def compare(patterns: list[str], args: argparse.Namespace) -> None:
     ratios = {
         "prepare_vs_sentencepiece": alone / medians["prepare"],
         "prepare_cleaning_vs_sentencepiece": alone / medians["prepare, all cleaning"],
+        "prepare_cleaning_vs_prepare": medians["prepare"] / medians["prepare, all cleaning"],
         "prepare_2_workers_vs_1": medians["prepare"] / medians["prepare, 2 workers"],
     }
     write(args.json, ratios, lines)
