@@ -1,7 +1,7 @@
 """`varietas.Run`: a run in a folder, as notebooks and the command line use it. The work is done by `train`."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,23 +12,23 @@ from rich.console import Console
 from varietas.data.chat.template import chat_prompts
 from varietas.data.files import write_json
 from varietas.data.stream.stream import Stream
-from varietas.data.text.documents import Document
 from varietas.data.tokenizer.model import encode_prompts, file_in
 from varietas.data.tokenizer.model import load as load_tokenizer
 from varietas.launch import backend, resolve
 from varietas.launch.distributed.meeting import is_first, joined
 from varietas.launch.distributed.watchdog import watched
+from varietas.launch.evaluation.bits import Documents, Opened, evaluate
+from varietas.launch.evaluation.tasks import benchmark
 from varietas.launch.models.initial import resolved
 from varietas.launch.models.quantizing import Small, made_small
 from varietas.launch.power import own_power
 from varietas.train.experiment import Experiment
 from varietas.train.inference.sampling import Sampling, check_lengths
 from varietas.train.run_folder import folder as run_folder
+from varietas.train.run_folder.benchmarks import Benchmark
 from varietas.train.run_folder.config import read_config
-from varietas.train.run_folder.evaluations import GIVEN, check_name, check_text, name_for, text_digest
-from varietas.train.run_folder.losses import Losses, read_losses
-from varietas.train.run_folder.origin import languages_of, trains
-from varietas.train.run_folder.records import readable
+from varietas.train.run_folder.origin import languages_of
+from varietas.train.run_folder.records import Losses, read_losses, readable
 
 if TYPE_CHECKING:  # these import jax, which takes seconds: a mistake is answered without it
     from varietas.model.decoder import Build
@@ -38,7 +38,6 @@ if TYPE_CHECKING:  # these import jax, which takes seconds: a mistake is answere
 
 Prompts = TypeVar("Prompts", str, list[str])
 NONE: Any = ""  # of either type
-Documents = Iterable[Document] | None
 
 
 class Run:
@@ -167,24 +166,21 @@ class Run:
         Raises:
             ValueError: If there is no checkpoint, the corpus is not the one that the run was trained on, or `name` is that of another text.
         """
-        run_folder.saved_step(self.folder, step)
-        name = name_for([] if documents is None else [GIVEN], name) + (f"-{self._small.name}" if self._small else "")
-        check_name(name)
-        if documents is not None:
-            if not (documents := list(documents)):
-                raise ValueError("there is no document to evaluate on")
-            check_text(self.folder, name, text_digest(documents))
-        stream = self.stream if trains(self.folder) else None
-        if stream:
-            run_folder.check_data(self.folder, stream.corpus)
-        from varietas.train.inference.score import baselines, evaluation_text, keep, score
+        return evaluate(self._opened, documents, name, step)
 
-        text = evaluation_text(documents, stream.corpus.languages if stream else languages_of(self.folder))
-        network, found = self._network_in_use(step)
-        base = baselines(self._experiment, stream, self.folder, network.mesh, text, self._build)
-        rows = score(network, base, self._experiment)
-        keep(self.folder, name, found, text, rows)
-        return rows
+    def benchmark(self, tasks: Sequence[str], step: int | None = None, include_path: Path | None = None, **how: Any) -> list[Benchmark]:
+        """Asks the model the questions of benchmarks of lm_eval, and keeps the scores in the run's folder.
+
+        Args:
+            tasks: Names of tasks and groups, such as belebele_deu_Latn.
+            step: The checkpoint after this many steps; None for the newest.
+            include_path: A folder with further tasks.
+            how: limit, num_fewshot, apply_chat_template, fewshot_as_multiturn, log_samples, as lm_eval has them.
+
+        Raises:
+            ValueError: If there is no checkpoint, or a task is not known, not safe, or its data not at hand.
+        """
+        return benchmark(self._opened, tasks, self.console, step, include_path, how)
 
     def generate(
         self, prompts: Prompts = NONE, max_tokens: int = 64, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0, chat: bool = False
@@ -272,8 +268,7 @@ class Run:
             raise ValueError(f"{out} exists; name a new folder")
         from varietas.train.release.huggingface import export, settings
 
-        dtype = dtype or self.config.model.dtype
-        beside = settings(self.folder, self._experiment.model, dtype)
+        beside = settings(self.folder, self._experiment.model, dtype := dtype or self.config.model.dtype)
         export(self.folder, *self._network(step), Path(out), dtype, beside)
 
     def export_gguf(self, out: str | Path, step: int | None = None, form: str | None = None, calibration: Documents = None) -> None:
@@ -312,6 +307,10 @@ class Run:
         """The training rows of the run. Raises ValueError if the corpus is no longer where it was, or is damaged."""
         resolve.check_corpus_is_there(self.folder, self.config)
         return resolve.stream_of(self.config, resolve.corpus_of(self.config))
+
+    @property
+    def _opened(self) -> Opened:
+        return Opened(self.folder, self._small, lambda: self.stream, lambda: self._experiment, self._network_in_use, lambda: self._build)
 
     @property
     def _build(self) -> "Build":

@@ -129,7 +129,7 @@ class Decoder(nnx.Module):
         segments_BL: jax.Array,
         positions_BL: jax.Array,
         layers: Mapping[str, Sequence[Params]],
-        cache: Sequence[Cache],
+        cache: Sequence[Cache | None],
         segments_BS: jax.Array,
         offset: jax.Array | int,
     ) -> tuple[jax.Array, list[Cache]]:
@@ -140,13 +140,13 @@ class Decoder(nnx.Module):
             segments_BL: Segment of each token, int32.
             positions_BL: Position of each token, int32.
             layers: The parameters of each layer, from `layers_of`. They are used instead of the decoder's own layers.
-            cache: Keys and values of each layer.
+            cache: Keys and values of each layer; None for each if nothing is to be kept, and tokens attend to each other only.
             segments_BS: Segment of each place of the cache, including the places of the new tokens. A token attends to places of its own
                 segment only.
             offset: How many places of the cache come before the new tokens.
 
         Returns:
-            Normalised hidden states (B, L, D), and the cache of each layer with the new tokens added.
+            Normalised hidden states (B, L, D), and the cache of each layer with the new tokens added, or None.
         """
         kept = list[Any]()
         graphs = {name: nnx.split(of_stack)[0] for name, of_stack in self._stacks().items()}

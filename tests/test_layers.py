@@ -15,8 +15,8 @@ ALLOWED = {
 }
 ROOMS = {  # lowest first: a room imports itself, rooms before it
     "data": ("text", "formats", "clean", "tokenizer", "chat", "ledger", "corpus", "prepare", "stream", "summary", "audit"),
-    "train": ("run_folder", "accounting", "execution", "report", "inference", "release", "publication"),
-    "launch": ("plan", "prepare", "models", "slurm", "doctor", "distributed", "audit", "verbs"),
+    "train": ("run_folder", "accounting", "execution", "report", "inference", "benchmarks", "release", "publication"),
+    "launch": ("plan", "prepare", "models", "slurm", "doctor", "distributed", "evaluation", "audit", "verbs"),
 }
 NO_JAX = ("configs", "data")
 MOST_FILES, MOST_LINES, MOST_ARGUMENTS = 13, 350, 7

@@ -21,12 +21,12 @@ import numpy as np
 
 from varietas.data.files import read_json
 from varietas.data.text.conversation import Turns
-from varietas.data.tokenizer.hub import HubTokenizer
 from varietas.data.tokenizer.model import Tokenizer, file_in, load
-from varietas.data.tokenizer.tokenizer_json import tokenizer_json
+from varietas.data.tokenizer.tokenizer_json import hub_tokenizer
 from varietas.data.tokenizer.training import RESERVED
 
 FILE = "chat_template.jinja"
+RELEASE = "release"  # of a run: files of the release that it was imported from
 OWN = (  # of tokenizers that `varietas tokenizer` has trained
     "{{ bos_token }}{% for message in messages %}{{ '<|' + message.role + '|>' + message.content + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
@@ -44,12 +44,12 @@ def own_template(run: Path) -> bytes | None:
 
 
 def template_in(folder: Path) -> str | None:
-    """Returns the chat template of a run, a corpus or a release: that in the folder, or in `release` there; None if it has none.
+    """Returns the chat template of a run, a corpus or a release: that in the folder, or in RELEASE there; None if it has none.
 
     Raises:
         ValueError: If it cannot be read.
     """
-    for place in (folder, folder / "release"):
+    for place in (folder, folder / RELEASE):
         if (file := place / FILE).exists():
             try:
                 return file.read_text("utf-8")
@@ -106,14 +106,10 @@ class Chat:
             self._template = environment.from_string(template)
         except jinja2.TemplateSyntaxError as error:
             raise Unusable(f"{FILE} is not a chat template: line {error.lineno}: {error.message}") from None
-        self.processor = processor
-        if not isinstance(processor, HubTokenizer):
-            roles = {"bos": processor.bos_id(), "eos": processor.eos_id(), "unk": processor.unk_id(), "pad": processor.pad_id()}
-            content = {**tokenizer_json(processor), "varietas": roles}
-            processor = HubTokenizer(json.dumps(content).encode())
-        self._hub = processor
-        self._names = {f"{role}_token": processor.id_to_piece(piece) for role, piece in processor.roles.items() if piece >= 0}
-        self._special = re.compile("|".join(map(re.escape, processor.special)) or "(?!)")
+        self.processor, self.template = processor, template
+        self._hub = hub_tokenizer(processor)
+        self._names = {f"{role}_token": self._hub.id_to_piece(piece) for role, piece in self._hub.roles.items() if piece >= 0}
+        self._special = re.compile("|".join(map(re.escape, self._hub.special)) or "(?!)")
 
     def render(self, turns: Turns, asks: bool = False) -> str:
         """Returns the text of a conversation, with BEGINS and ENDS if the template has marks.
@@ -132,6 +128,26 @@ class Chat:
             raise
         except Exception as error:  # of a program that comes from elsewhere
             raise Unusable(f"the chat template fails: {str(error)[:120]}") from None
+
+    def prompt_text(self, turns: Turns, goes_on: bool = False) -> str:
+        """Returns the text of a conversation up to where the assistant goes on, without marks.
+
+        Args:
+            turns: The conversation.
+            goes_on: Whether the last turn is the beginning of what the assistant says. Its content ends the text then.
+
+        Raises:
+            Unusable: If the template refuses it, or leaves out the last turn.
+        """
+        text = _without_brackets(self.render(turns, asks=not goes_on))
+        if not goes_on:
+            return text
+        last = turns[-1][1]
+        begin = text.rfind(last.strip())
+        if begin < 0:
+            raise Unusable("the chat template leaves out the beginning of the assistant's turn")
+        kept = last.lstrip() if text.startswith(last.lstrip(), begin) else last.strip()
+        return text[: begin + len(kept)]
 
     def learned_spans(self, turns: Turns) -> tuple[str, list[tuple[int, int]]]:
         """Returns the text of a conversation, and the parts of it that are learned, as [begin, end) in characters.
@@ -185,7 +201,7 @@ class Chat:
         """Returns the ids of a conversation that the assistant is to continue. Raises Unusable if the template refuses it."""
         if spelled := self._spelled(turns):
             raise Unusable(f"the prompt spells the special token {spelled}; leave it out")
-        return self._hub.encode_rendered([_without_brackets(self.render(turns, asks=True))])[0][0]
+        return self._hub.encode_rendered([self.prompt_text(turns)])[0][0]
 
     @cached_property
     def end_id(self) -> int:

@@ -76,6 +76,12 @@ class HubTokenizer:
         return [(one.ids, [begin for begin, _ in one.offsets]) for one in found]
 
     @property
+    def begins(self) -> list[int]:
+        """The ids that the file itself puts before a text, for programs that follow it, such as transformers."""
+        found = self._tokenizer.encode("a")
+        return found.ids[: next((at for at, text in enumerate(found.sequence_ids) if text is not None), 0)]
+
+    @property
     def special(self) -> list[str]:
         """The names of special tokens."""
         return [token["content"] for token in self.json.get("added_tokens") or () if token.get("special")]

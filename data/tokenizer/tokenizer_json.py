@@ -11,7 +11,7 @@ from typing import Any
 import sentencepiece as spm
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
-from varietas.data.tokenizer.hub import HubTokenizer
+from varietas.data.tokenizer.hub import KEY, HubTokenizer
 from varietas.data.tokenizer.model import Tokenizer
 
 SPACE = "\u2581"
@@ -78,6 +78,19 @@ def tokenizer_json(processor: Tokenizer) -> dict[str, Any]:
             "merges": [list(pair) for pair in merges(proto)],
         },
     }
+
+
+def hub_tokenizer(processor: Tokenizer) -> HubTokenizer:
+    """Returns a tokenizer with the same ids, which can tell the names of special tokens from text.
+
+    Raises:
+        ValueError: If the tokenizer has no exact counterpart.
+        ModuleNotFoundError: If the package tokenizers is not installed.
+    """
+    if isinstance(processor, HubTokenizer):
+        return processor
+    roles = {"bos": processor.bos_id(), "eos": processor.eos_id(), "unk": processor.unk_id(), "pad": processor.pad_id()}
+    return HubTokenizer(json.dumps({**tokenizer_json(processor), KEY: roles}).encode())
 
 
 def plain_bpe(processor: spm.SentencePieceProcessor, form: str) -> ModelProto:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from varietas.launch.evaluation.tasks import add_tasks, refuse_alone, report, settings_of
 from varietas.launch.flags import add_chat, add_processes, add_run, add_small, add_text, non_negative_int, not_empty
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_chat(parser)
     add_small(parser)
+    add_tasks(parser)
     parser.add_argument("--name", metavar="NAME", help="the name of the evaluation in the report (default: from the files of --text)")
 
 
@@ -39,8 +41,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.launch.run import Run
     from varietas.train.run_folder.evaluations import name_for
 
-    documents = text_of(args, console)
+    refuse_alone(args)
+    documents = None if args.tasks else text_of(args, console)
     opened = Run.open(args.run, args.cpu_devices, console=console, corpus=args.corpus, small=small_of(args, console))
+    if args.tasks:
+        report(opened.benchmark(args.tasks, args.step, args.include_path, **settings_of(args)), args.run, console)
+        return 0
     name = name_for(args.text, args.name)
     with console.status("evaluating"):
         rows = opened.evaluate(documents, name, args.step)

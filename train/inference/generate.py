@@ -145,17 +145,25 @@ def _advance(
     place = start + jnp.arange(L)
     segments_BL = (place >= rows.padding_B[:, None]).astype(jnp.int32)
     segments_BS = (jnp.arange(cache[0][0].shape[1]) >= rows.padding_B[:, None]).astype(jnp.int32)
-    decoder = bind(graph, {**weights.others, **{name: layers[0] for name, layers in weights.layers.items()}})
+    decoder = decoder_of(graph, weights)
     positions_BL = jnp.maximum(place - rows.padding_B[:, None], 0)
     hidden, cache = decoder.extend(tokens_BL, segments_BL, positions_BL, weights.layers, cache, segments_BS, start)
-    head: Any = decoder.head_DV
-    last = hidden[:, -1]
-    if is_quantized(head):
-        logits = quantized_product(last, head, dtype=jnp.float32)
-    else:
-        logits = jnp.einsum("BD,DV->BV", last, head.astype(last.dtype), preferred_element_type=jnp.float32)
+    logits = logits_of(decoder, hidden[:, -1])
     keys_B = jax.vmap(jax.random.fold_in)(rows.keys_B, start + L - rows.padding_B)
     return on_all(choose(logits[:, :n_pieces], keys_B, rows.drawn)), cache
+
+
+def decoder_of(graph: Any, weights: Weights) -> Decoder:
+    """Returns the model to call `extend` of, with `weights.layers`. `graph` comes from `graph_and_shapes`."""
+    return bind(graph, {**weights.others, **{name: layers[0] for name, layers in weights.layers.items()}})
+
+
+def logits_of(decoder: Decoder, hidden: jax.Array) -> jax.Array:
+    """Returns the logits (…, V), float32, of hidden states (…, D)."""
+    head: Any = decoder.head_DV
+    if is_quantized(head):
+        return quantized_product(hidden, head, dtype=jnp.float32)
+    return jnp.einsum("...D,DV->...V", hidden, head.astype(hidden.dtype), preferred_element_type=jnp.float32)
 
 
 def choose(logits_BV: jax.Array, keys_B: jax.Array, drawn: Drawn | None) -> jax.Array:

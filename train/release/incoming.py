@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from varietas.data.chat.template import FILE as TEMPLATE
+from varietas.data.chat.template import RELEASE as FOLDER
 from varietas.data.files import read_json
 from varietas.data.text.embedded import parallel_documents
 from varietas.data.tokenizer.model import FILES, Tokenizer, file_name, from_bytes, read
 from varietas.data.tokenizer.tokenizer_json import first_difference
 from varietas.model.formats.config_json import shape_of
 
-FOLDER = "release"  # of a run: files of the release that go out again with the model
 KEPT = (*FILES, "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", TEMPLATE)
 
 

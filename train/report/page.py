@@ -12,7 +12,7 @@ from varietas.train.report.comparison import evaluation_section
 from varietas.train.report.experts import experts_section, read_loads
 from varietas.train.report.header import header
 from varietas.train.report.history import read_json, read_metrics
-from varietas.train.report.markup import document, esc, sections
+from varietas.train.report.markup import SCRIPT, document, esc, sections
 from varietas.train.report.sections import (
     config_section,
     curves_section,
@@ -22,7 +22,6 @@ from varietas.train.report.sections import (
     samples_section,
 )
 from varietas.train.report.spent import time_section
-from varietas.train.report.style import SCRIPT
 from varietas.train.run_folder.evaluations import read_all
 from varietas.train.run_folder.records import mapping
 

@@ -10,8 +10,8 @@ from pages import HOSTILE, VOID, Page, evaluated, make, record, whole
 
 from varietas.train.report import figures
 from varietas.train.report.history import read_metrics
+from varietas.train.report.markup import STYLE
 from varietas.train.report.page import render, write_report
-from varietas.train.report.style import STYLE
 
 
 def test_figures_are_those_of_the_files(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""`varietas evaluate`: bits per byte of texts, and benchmarks."""

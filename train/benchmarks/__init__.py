@@ -1,0 +1,1 @@
+"""Benchmarks: a model as EleutherAI's lm-evaluation-harness asks it, and what its tasks find."""

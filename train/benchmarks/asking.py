@@ -1,0 +1,151 @@
+"""Tasks asked of a model one after the other. Each result is kept as soon as it is there."""
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from lm_eval.api.task import Task
+from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
+from lm_eval.evaluator import evaluate
+from lm_eval.utils import handle_non_serializable
+
+from varietas.data.packages import version_of
+from varietas.train.benchmarks.continuation import wanted
+from varietas.train.benchmarks.harness import USUAL_LENGTH, VarietasLM
+from varietas.train.benchmarks.tasks import Loaded, Settings, quiet, raise_for
+from varietas.train.run_folder.benchmarks import Benchmark, Score, language_of
+
+RESAMPLES = 1000  # for standard errors that have no formula
+GUESSED = ("acc", "acc_norm", "acc_bytes")  # metrics of which chance is known if there are options
+
+Samples = list[dict[str, Any]]
+
+
+def run_tasks(
+    model: VarietasLM, loaded: Loaded, settings: Settings, keep: Callable[[Benchmark, Samples | None], Benchmark], step: int
+) -> list[Benchmark]:
+    """Asks a model the questions of tasks.
+
+    Args:
+        model: The model.
+        loaded: The tasks.
+        settings: How they are asked.
+        keep: Called with each result as soon as it is there, and with samples if they are to be kept; returns what becomes of the result.
+        step: Training steps of the model.
+
+    Returns:
+        The results of all tasks and groups.
+
+    Raises:
+        ValueError: If a task needs what the model does not offer.
+    """
+    _check_generation(model, loaded)
+    results, metrics = list[Benchmark](), dict[str, Any]()
+    for name, task in loaded.tasks.items():
+        metrics[name], result, samples = _run(model, name, task, settings, loaded.group_of(name), step)
+        results.append(keep(result, samples))
+    for group in loaded.groups:
+        metrics[group.name] = group.aggregate(metrics)
+        if scores := _scores(metrics[group.name], {}, None):
+            n = int(metrics[group.name]["sample_len"])
+            about = {"version": group.version, "lm_eval": version_of("lm_eval")}
+            asked = results[0].asked if results else {}
+            result = Benchmark(group.name, step, scores, n, loaded.group_of(group.name), tuple(group.child_names), "", asked, about)
+            results.append(keep(result, None))
+    return results
+
+
+def _run(model: VarietasLM, name: str, task: Task, settings: Settings, group: str, step: int) -> tuple[Any, Benchmark, Samples | None]:
+    """Returns what lm_eval says of a task, the same as a result, and the samples."""
+    _set_fewshot(task, settings.num_fewshot)
+    model.n_cut = 0
+    model.progress.task(name)
+    with quiet():
+        random.seed(DEFAULT_RANDOM_SEED)
+        np.random.seed(DEFAULT_OTHER_SEED)  # as lm_eval seeds what tasks draw
+        found = evaluate(
+            model,
+            {"tasks": {name: task}},
+            limit=settings.limit,
+            bootstrap_iters=RESAMPLES,
+            log_samples=settings.log_samples,
+            apply_chat_template=settings.apply_chat_template,
+            fewshot_as_multiturn=settings.apply_chat_template and settings.fewshot_as_multiturn,
+        )
+    config = _plain(found["configs"][name])
+    shots, counts = int(config.get("num_fewshot") or 0), found["n-samples"][name]
+    asked = {
+        "num_fewshot": shots,
+        "chat": settings.apply_chat_template,
+        "multiturn": settings.apply_chat_template and settings.fewshot_as_multiturn,
+        "limit": settings.limit,
+    }
+    about = {
+        "version": found["versions"][name],
+        "lm_eval": version_of("lm_eval"),
+        "datasets": version_of("datasets"),
+        "items_in_all": counts["original"],
+        "cut": model.n_cut,
+        "requests_digest": hashlib.sha256(repr([instance.args for instance in task.instances]).encode("utf-8", "replace")).hexdigest(),
+        "config": config,
+    }
+    scores = _scores(found["results"][name], found["higher_is_better"][name], _chance(task))
+    language = language_of(name, str(config.get("dataset_name") or ""))
+    result = Benchmark(name, step, scores, counts["effective"], group, (), language, asked, about)
+    task._instances = None  # may be large
+    return found["results"][name], result, found["samples"][name] if settings.log_samples else None
+
+
+def _set_fewshot(task: Task, shots: int | None) -> None:
+    """Sets how many examples come before a question. A task that says 0 means it, as in lm_eval."""
+    own = task.get_config("num_fewshot")
+    if own is None or (shots is not None and own != 0):
+        task.set_config(key="num_fewshot", value=shots or 0)
+    task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
+
+
+def _scores(metrics: Mapping[str, Any], better: Mapping[str, bool], chance: float | None) -> tuple[Score, ...]:
+    """Returns the figures among what lm_eval says of a task, whose keys are METRIC,FILTER."""
+    found = []
+    values = {key: value for key, value in metrics.items() if "," in key and isinstance(value, (int, float))}
+    filters = {key.partition(",")[2] for key in values}
+    for key, value in values.items():
+        metric, _, kept = key.partition(",")
+        if metric.endswith("_stderr"):
+            continue
+        stderr = values.get(f"{metric}_stderr,{kept}")
+        guessed = chance if metric in GUESSED else None
+        name = metric if len(filters) == 1 else f"{metric}, {kept}"
+        found.append(Score(name, float(value), None if stderr is None else float(stderr), guessed, better.get(metric, True)))
+    return tuple(found)
+
+
+def _chance(task: Task) -> float | None:
+    """Returns which share of the questions guessing answers; None if they have no options to choose from."""
+    if task.OUTPUT_TYPE != "multiple_choice":
+        return None
+    options = dict[Any, set[Any]]()
+    for instance in task.instances:
+        if instance.args[0] != "":  # options by themselves, for acc_mutual_info
+            options.setdefault(instance.doc_id, set()).add(instance.idx)
+    return sum(1 / len(each) for each in options.values()) / len(options) if options else None
+
+
+def _check_generation(model: VarietasLM, loaded: Loaded) -> None:
+    """Raises ValueError if a task asks for texts that the model cannot make."""
+    reasons = {}
+    for name, task in loaded.tasks.items():
+        if task.OUTPUT_TYPE == "generate_until":
+            try:
+                model.check_length(wanted(task.get_config("generation_kwargs") or {}, USUAL_LENGTH))
+            except ValueError as error:
+                reasons[name] = str(error)
+    raise_for(reasons)
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the config of a task as JSON holds it."""
+    return json.loads(json.dumps(config, default=handle_non_serializable))
