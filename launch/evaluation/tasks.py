@@ -15,7 +15,7 @@ from varietas.data.text.languages import name as language_name
 from varietas.launch.evaluation.bits import Opened
 from varietas.launch.flags import non_negative_int, path, refuse_unused
 from varietas.launch.tables import align_right
-from varietas.train.run_folder.benchmarks import FOLDER, Benchmark, Score, worst_first, write
+from varietas.train.run_folder.benchmarks import FOLDER, Benchmark, Score, blocks, write
 from varietas.train.run_folder.folder import saved_step
 
 if TYPE_CHECKING:
@@ -106,14 +106,11 @@ def scores_table(results: Sequence[Benchmark]) -> Table:
     """Tables the scores of tasks, those of a group together and the worst first. The mean of a group stands below them."""
     table = Table("task", "language", "metric", "score", "±", "chance", "items", box=None, pad_edge=False)
     align_right(table, 3, 4, 5, 6)
-    groups = {result.task: result for result in results if result.members}
-    for name in dict.fromkeys(result.group for result in results):
-        members = [result for result in results if result.group == name and (name or not result.members)]
-        for metric in dict.fromkeys(score.metric for result in members for score in result.scores):
-            for result, score in worst_first(members, metric):
-                table.add_row(*_cells(result, score))
-            for result, score in worst_first([groups[name]] if name in groups else [], metric):
-                table.add_row(*_cells(result, score), style="bold")
+    for block in blocks(results):
+        for result, score in block.rows:
+            table.add_row(*_cells(result, score))
+        if block.mean:
+            table.add_row(*_cells(*block.mean), style="bold")
         table.add_section()
     return table
 

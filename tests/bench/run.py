@@ -19,6 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from harness import KINDS, SIZES
+
 from varietas.data.files import write_atomically, write_json
 
 HERE = Path(__file__).parent
@@ -35,6 +37,7 @@ PARTS = {  # file: heading
     "release": "Import and export",
     "start": "Start",
     "generation": "Generation",
+    "harness": "Benchmarks of lm_eval",
     "learning": "What a step teaches",
 }
 GOALS: dict[str, tuple[str, Callable[[float], bool]]] = {
@@ -49,6 +52,7 @@ GOALS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "junk_caught_varietas": ("0.9 or more", lambda found: found >= 0.9),
     "odd_forms_lost_varietas": ("0.05 or less", lambda found: found <= 0.05),
     "checkpoint_stall": ("below 0.01 of a minute", lambda found: found < 0.01),
+    **{f"harness_{size}_{kind}_vs_hf": ("1.0 or more", lambda found: found >= 1.0) for size in SIZES for kind in KINDS},
     "help_seconds": ("below 0.5", lambda found: found < 0.5),
 }
 BUSY = 0.5  # cores that other programs use, from which on a warning is printed
@@ -68,7 +72,7 @@ WHY = {  # explanations of missed goals
     "their peak need 400 rows per second for a model of 1.7 B. Worker processes are slower than the background thread, because they "
     "hand rows over through shared memory.",
 }
-LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "sentencepiece", "torch", "transformers", "safetensors")
+LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "sentencepiece", "torch", "transformers", "safetensors", "lm_eval")
 
 
 def machine() -> str:

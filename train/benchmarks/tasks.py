@@ -176,7 +176,7 @@ def _why(error: Exception, config: Mapping[str, Any]) -> str:
     if isinstance(error, OSError) or type(error).__module__.startswith(("datasets", "huggingface_hub")):
         why = "there is no network" if huggingface_hub.constants.HF_HUB_OFFLINE and isinstance(error, ConnectionError) else said
         return (
-            f"{data} is not at hand ({why}); connect to the network, or copy the cache of Hugging Face (HF_HOME) of a machine that has it"
+            f"{data} is not at hand ({why}); connect to the network, or copy HF_HOME, the cache of Hugging Face, of a machine that has it"
         )
     if isinstance(error, ModuleNotFoundError):
         return f"needs the package {error.name}; install it"

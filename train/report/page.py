@@ -7,6 +7,7 @@ from pathlib import Path
 
 from varietas.data.files import write_atomically
 from varietas.train.accounting.goodput import read_account
+from varietas.train.report.benchmarks import benchmarks_section
 from varietas.train.report.by_language import losses_section
 from varietas.train.report.comparison import evaluation_section
 from varietas.train.report.experts import experts_section, read_loads
@@ -22,6 +23,7 @@ from varietas.train.report.sections import (
     samples_section,
 )
 from varietas.train.report.spent import time_section
+from varietas.train.run_folder.benchmarks import read_all as read_benchmarks
 from varietas.train.run_folder.evaluations import read_all
 from varietas.train.run_folder.records import mapping
 
@@ -65,6 +67,7 @@ def render(run: Path) -> str:
         **(steps if history.steps else {}),
         "Mixture": mixture_section(history, mixture),
         "Evaluation": evaluation_section(evaluations),
+        **({"Benchmarks": benchmarks_section(benchmarks)} if (benchmarks := read_benchmarks(run)) else {}),
         "Samples": samples_section(read_json(run / "samples.json")),
         "Time": time_section(read_account(run)),
         "Configuration": config_section(config),

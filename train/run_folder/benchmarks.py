@@ -5,7 +5,7 @@ An earlier result of the same task, step and way is replaced. Samples of a task,
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -73,6 +73,23 @@ class Benchmark:
         return "-".join(filter(None, parts))
 
 
+@dataclass(frozen=True)
+class Block:
+    """One metric of the tasks of a group.
+
+    Attributes:
+        group: The name of the group; "" for tasks that are in none.
+        metric: The metric.
+        rows: The tasks with their scores, the worst first.
+        mean: The group with its score; None if it has none.
+    """
+
+    group: str
+    metric: str
+    rows: tuple[tuple[Benchmark, Score], ...]
+    mean: tuple[Benchmark, Score] | None
+
+
 def write(run: Path, benchmark: Benchmark, samples: Iterable[Mapping[str, Any]] | None = None) -> Path:
     """Writes a result to its file.
 
@@ -98,10 +115,20 @@ def read_all(run: Path) -> list[Benchmark]:
     return sorted(found, key=lambda benchmark: (benchmark.task, benchmark.way, benchmark.step))
 
 
-def worst_first(benchmarks: Iterable[Benchmark], metric: str) -> list[tuple[Benchmark, Score]]:
-    """Returns the benchmarks that have a metric, with that score, the worst first."""
-    having = [(benchmark, score) for benchmark in benchmarks for score in benchmark.scores if score.metric == metric]
-    return sorted(having, key=lambda pair: (pair[1].value if pair[1].higher_is_better else -pair[1].value, pair[0].task))
+def blocks(results: Sequence[Benchmark]) -> Iterator[Block]:
+    """Yields tables of results that were asked in the same way: one for each group and metric, and for the tasks that are in no group."""
+    groups = {result.task: result for result in results if result.members}
+    for name in dict.fromkeys(result.group for result in results):
+        members = [result for result in results if result.group == name and (name or not result.members)]
+        for metric in dict.fromkeys(score.metric for result in members for score in result.scores):
+            mean = _having([groups[name]] if name in groups else [], metric)
+            yield Block(name, metric, tuple(_having(members, metric)), mean[0] if mean else None)
+
+
+def _having(results: Iterable[Benchmark], metric: str) -> list[tuple[Benchmark, Score]]:
+    """Returns the results that have a metric, with that score, the worst first."""
+    found = [(result, score) for result in results for score in result.scores if score.metric == metric]
+    return sorted(found, key=lambda pair: (pair[1].value if pair[1].higher_is_better else -pair[1].value, pair[0].task))
 
 
 def language_of(task: str, data: str = "") -> str:
