@@ -31,7 +31,7 @@ from varietas.launch.doctor.hardware import accelerators
 
 VERBS = (
     "tokenizer", "fences", "prepare", "mixture", "plan", "train", "submit", "status", "evaluate", "generate", "report", "import", "average",
-    "extend", "quantize", "export", "release", "digest", "audit", "doctor",
+    "extend", "quantize", "export", "release", "digest", "benchmarks", "audit", "doctor",
 )  # fmt: skip
 COMPUTING = ("train", "evaluate", "generate")  # verbs that gain from huge pages
 NAME = re.compile(r"--?[A-Za-z][^ ]*")  # of a flag; anything else that begins with a dash is a value

@@ -1,0 +1,1 @@
+"""Benchmarks: items made from text of any language, and published ones from local files, as tasks for lm_eval."""
