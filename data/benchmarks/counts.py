@@ -7,6 +7,7 @@ the Poisson distribution, it happens with a probability of exp(-10).
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from varietas.data.benchmarks.sentences import TOKEN, Paragraph
 
@@ -46,6 +47,6 @@ def count(paragraphs: Iterable[Paragraph]) -> Counts:
     for paragraph in paragraphs:
         found = tokens(paragraph.text)
         words.update(found)
-        pairs.update(zip(found, found[1:], strict=False))
+        pairs.update(pairwise(found))
     frequent = sorted(words, key=lambda word: (-words[word], word))[:FREQUENT]
     return Counts(words, pairs, frozenset(frequent), max(1, words.total()))

@@ -1,7 +1,7 @@
 """Generation in the own language: does a model that is given the beginning of a passage go on in the language of that passage?
 
-The identifiers of data/text/identify.py judge. A beginning is taken only if they recognise how the passage really goes on, so a good model can
-reach all points. What is measured is the language alone: a model that repeats one word of it has the point too.
+The identifiers of data/text/identify.py judge. A beginning is taken only if they recognise how the passage really goes on, so a good model
+can reach all points. What is measured is the language alone: a model that repeats one word of it has the point too.
 """
 
 from collections.abc import Mapping, Sequence

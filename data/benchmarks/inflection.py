@@ -1,10 +1,10 @@
 """Minimal pairs of inflection: a sentence against the same sentence with another form of one word.
 
-No dictionary is needed. Two words of the text are taken for forms of one word if they share their beginning and if many words of the text
-have both of these endings ("kielen", "kielessä"; "suomen", "suomessä" …). The endings of all such words together say which of the two stands
-beside which neighbours: if one of them, by its share elsewhere, would be expected several times beside a neighbour but hardly ever stands
-there, the form is wrong there. This measures whether a model prefers the forms that neighbours ask for: mostly agreement, case after
-prepositions, and forms of the verb. Some pairs are derivations rather than inflections ("nation", "national").
+No dictionary is needed. Two words are taken for forms of one word if they share their beginning and if several words of the text have both
+of these endings: "talon" and "talossa", "suomen" and "suomessa". All such words together say beside which neighbours the two endings stand.
+If one of them would be expected several times beside a neighbour, by its share elsewhere, but hardly ever stands there, it is wrong there.
+This measures whether a model prefers the forms that neighbours ask for: agreement, case, and forms of the verb. About one pair in ten is a
+derivation, or two words that only look alike ("nation", "national").
 """
 
 from collections import Counter, defaultdict
@@ -21,7 +21,7 @@ ENDING = 3  # letters of an ending at most
 WORDS = 8  # words that have both endings
 TIMES = 6.0  # how many times as frequent as the other a form may be
 ATTESTED = 4  # times that the right ending stands beside the neighbour
-EXPECTED, FOUND = 8.0, 0.05  # times that the wrong ending would be expected there, and the share of these that are found
+EXPECTED, FOUND = 8.0, 0.02  # times that the wrong ending would be expected there, and the share of these that are found
 SAME = 0.1  # largest share of items that rest on the same two endings
 
 Endings = tuple[str, str]  # of the right form and of the wrong one

@@ -8,8 +8,8 @@ What may be wrong follows from tables that hold for all languages, and from the 
 - look-alikes: a Cyrillic or Greek letter replaced by the Latin one that looks the same (Unicode Technical Standard 39).
 - apostrophes: left out, or replaced by a space.
 
-The right word occurs more than once in the text, and the wrong one nowhere. So a word list knows the answers too: what is measured is whether
-a model knows the spelling of words, and does not take the damage that is common on the web for it.
+The right word occurs more than once in the text, and the wrong one nowhere. So a list of words knows the answers too: what is measured is
+whether a model knows how words are written, and does not take the damage that is common on the web for it.
 """
 
 import contextlib
@@ -113,7 +113,8 @@ def _misspelt(sentence: str, options: dict[str, list[str]], counts: Counts) -> I
                 if letter in APOSTROPHES and not 0 < place < len(word) - 1:
                     continue
                 wrong = word[:place] + other + word[place + 1 :]
-                if not counts.words[wrong.lower()] and not (other == " " and counts.pairs[tuple(wrong.lower().split(" "))]):
+                before, _, after = wrong.lower().partition(" ")
+                if not counts.words[wrong.lower()] and not counts.pairs[before, after]:
                     yield sentence[: match.start()] + wrong + sentence[match.end() :], word, wrong
 
 

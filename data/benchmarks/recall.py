@@ -1,8 +1,8 @@
 """Recall: which word was given for another one, at the beginning of a long text?
 
-A context gives four words, each for another word, then sentences of the language, and then asks for one of the four (associative recall as
-in Arora et al., 2023, "Zoology", arXiv:2312.04927). All choices were given, and each of the four is asked for once. So who does not read what
-stands at the beginning is right in a quarter of the items, also if he always takes the first or the last.
+A context gives four words, each for another word, then sentences of the language, and then asks for one of the four (associative recall
+as in Arora et al., 2023, "Zoology", arXiv:2312.04927). All choices were given, and each of the four is asked for once. So who does not read
+the beginning is right in a quarter of the items, also if he always takes the first or the last.
 """
 
 from collections import defaultdict

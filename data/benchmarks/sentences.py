@@ -22,7 +22,8 @@ EDGE = 5  # words at the beginning, or at the end, that no two sentences share
 ENDS = {"Armn": "։:", "Grek": ".;!…", "": ".!?…"}  # of sentences, by script; ";" is the Greek question mark
 TOKEN = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:[’'ʼ·-][^\W\d_]+)*[’'ʼ]?|[^\w\s]")  # a number, a word, or another character
 _PUNCTUATION = frozenset(" ,;:-–—'’ʼ·\"“”„«»().!?…%՝՛՞՜։")
-_QUOTES = ("()", "«»", '"', "“”„")  # each is even in number, or its two are equally many
+PAIRS = (("(", ")"), ("«", "»"))  # as many of one as of the other in a sentence
+QUOTES = ('"', "“”„")  # an even number of each in a sentence
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,15 @@ def gather(documents: Iterable[Document]) -> dict[str, list[Paragraph]]:
         for line in document.text.split("\n"):
             text = unicodedata.normalize("NFC", " ".join(line.split()))
             if SHORTEST <= len(text) <= LONGEST:
-                mine[number(text)] = min(Paragraph(text, document.source), mine.get(number(text)), key=_source)
+                key, paragraph = number(text), Paragraph(text, document.source)
+                mine[key] = min(paragraph, mine.get(key, paragraph), key=_source)
         if len(mine) > 2 * PARAGRAPHS:
             kept[document.lang] = {key: mine[key] for key in sorted(mine)[:PARAGRAPHS]}
     return {lang: [mine[key] for key in sorted(mine)[:PARAGRAPHS]] for lang, mine in sorted(kept.items())}
 
 
-def _source(paragraph: Paragraph | None) -> tuple[bool, str]:
-    return (paragraph is None, paragraph.source if paragraph else "")
+def _source(paragraph: Paragraph) -> str:
+    return paragraph.source
 
 
 def letters_of(lang: str) -> frozenset[str]:
@@ -122,5 +124,6 @@ def _is_sentence(text: str, known: Reference, letters: frozenset[str]) -> bool:
         and all(word.isupper() or word[1:] == word[1:].lower() or not word.isalpha() for word in words)  # no two words in one
         and sum(word.isupper() and len(word) > 1 for word in words) <= 2
         and sum(word[0].isupper() for word in words) <= 0.6 * len(words)
-        and all(text.count(quote[0]) == text.count(quote[1]) if len(quote) == 2 else sum(map(text.count, quote)) % 2 == 0 for quote in _QUOTES)
+        and all(text.count(opening) == text.count(closing) for opening, closing in PAIRS)
+        and all(sum(map(text.count, quotes)) % 2 == 0 for quotes in QUOTES)
     )

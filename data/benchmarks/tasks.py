@@ -59,8 +59,34 @@ _CHOICE = {
     "num_fewshot": 0,
     "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
 }
-FORMS: dict[str, dict[str, Any]] = {
+_ACCURACIES = [{"metric": metric, "aggregation": "mean", "higher_is_better": True} for metric in ("acc", "acc_norm")]
+_EXACT = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True, "ignore_case": True, "ignore_punctuation": False}
+FORMS: dict[str, dict[str, Any]] = {  # fields of a task of lm_eval
     "choice": _CHOICE,
+    "question": {
+        "output_type": "multiple_choice",
+        "doc_to_text": "context",
+        "doc_to_choice": "choices",
+        "doc_to_target": "answer",
+        "metric_list": _ACCURACIES,
+    },
+    "number": {
+        "output_type": "generate_until",
+        "doc_to_text": "context",
+        "doc_to_target": "target",
+        "generation_kwargs": {"until": ["\n\n", "Question:"], "do_sample": False},
+        "metric_list": [{**_EXACT, "regexes_to_ignore": [",", "\\$", "(?s).*#### ", "\\.$"]}],
+        "filter_list": [
+            {"name": "strict-match", "filter": [{"function": "regex", "regex_pattern": "#### (-?[0-9.,]+)"}, {"function": "take_first"}]},
+            {
+                "name": "flexible-extract",
+                "filter": [
+                    {"function": "regex", "group_select": -1, "regex_pattern": "(-?[$0-9.,]{2,})|(-?[0-9]+)"},
+                    {"function": "take_first"},
+                ],
+            },
+        ],
+    },
     "generation": {
         "output_type": "generate_until",
         "doc_to_text": "context",
@@ -132,7 +158,8 @@ def _readme(tasks: Sequence[Task], about: str) -> str:
     groups = defaultdict(list)
     for task in tasks:
         groups[task.group].append(task)
-    lines = [f"# Benchmarks\n\n{about}\n", "    lm_eval --model hf --model_args pretrained=MODEL --tasks varietas --include_path THIS_FOLDER\n"]
+    command = f"lm_eval --model hf --model_args pretrained=MODEL --tasks {tasks[0].name} --include_path THIS_FOLDER"
+    lines = [f"# Benchmarks\n\n{about}\n\n    {command}\n"]
     for group, mine in groups.items():
         lines.append(f"## {group}\n\n{mine[0].about}\n\n| language | | items | by chance | no chance from |\n|---|---|---|---|---|")
         for task in mine:

@@ -7,12 +7,13 @@ sentences have the same words.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from varietas.data.benchmarks.counts import END, Counts
 from varietas.data.benchmarks.items import Item, pairs, shuffled
 from varietas.data.benchmarks.sentences import TOKEN
 
-AVOIDED = 8.0  # how often chance would bring two words together that never are neighbours
+AVOIDED = 12.0  # how often chance would bring two words together that never are neighbours
 FARTHEST = 3  # places that a word moves
 SAME = 0.05  # largest share of items that rest on the same two words
 
@@ -21,7 +22,7 @@ def make(sentences: Sequence[str], counts: Counts, n: int, seed: int, name: str)
     """Makes at most `n` items, at most one of a sentence."""
     found, used = [], Counter[tuple[str, str]]()
     for sentence in shuffled(sentences, seed, name):
-        for wrong, avoided in shuffled(list(_moved(sentence, counts)), seed, sentence):
+        for wrong, avoided in sorted(_moved(sentence, counts), key=lambda moved: -_evidence(moved[1], counts)):
             if used[avoided] < max(2, SAME * n):
                 used[avoided] += 1
                 found.append((sentence, wrong, " ".join(avoided)))
@@ -44,7 +45,7 @@ def _moved(sentence: str, counts: Counts) -> Iterator[tuple[str, tuple[str, str]
             for places in ([*middle[1:], first], [last, *middle[:-1]])[: 1 + (last > first + 1)]:
                 around = [lower[first - 1], *(lower[place] for place in places), lower[last + 1]]
                 old = set(zip(lower[first - 1 : last + 1], lower[first : last + 2], strict=True))
-                new = [pair for pair in zip(around, around[1:], strict=False) if pair not in old]
+                new = [pair for pair in pairwise(around) if pair not in old]
                 avoided = max(new, key=lambda pair: _evidence(pair, counts), default=("", ""))
                 if not any(counts.pairs[pair] for pair in new) and _evidence(avoided, counts) >= AVOIDED:
                     moved = " ".join(written[place] for place in places)

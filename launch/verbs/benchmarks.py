@@ -34,8 +34,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if out.exists():
         raise ValueError(f"--out {out} exists; name a new folder or remove it")
     if args.published:
-        refuse_unused(args, ("input", "reference", "kinds", "items", "seed"), "is for benchmarks made from text; leave it out with --published")
-        raise ValueError("x")
+        refuse_unused(args, ("input", "fields", "reference", "kinds", "items", "seed"), "is for text; leave it out with --published")
+        return _published(args, console)
     return _made(args, console)
 
 
@@ -57,13 +57,31 @@ def _made(args: argparse.Namespace, console: Console) -> int:
     source = ", ".join(args.input) or "the text that is installed with Varietas"
     write([task_of(benchmark) for benchmark in found if benchmark.items], args.out, f"Made by `varietas benchmarks` from {source}.")
     console.print(made_table(found))
-    _told(args.out, console)
+    _told(args.out, "varietas", console)
     return 0
 
 
-def _told(out: Path, console: Console) -> None:
+def _published(args: argparse.Namespace, console: Console) -> int:
+    from varietas.data.benchmarks.published import read
+    from varietas.data.benchmarks.tasks import write
+    from varietas.data.formats.read import expand
+    from varietas.data.text.languages import name
+
+    with console.status("reading"):
+        tasks = read(expand(args.published, "--published"), args.lang)
+        write(tasks, args.out, f"Made by `varietas benchmarks --published {' '.join(args.published)}`.")
+    table = Table("task", "", "items", "by chance", box=None, pad_edge=False)
+    align_right(table, 2, 3)
+    for task in tasks:
+        table.add_row(task.name, name(task.lang), f"{len(task.records):,}", f"{task.chance:.0%}" if task.chance else "")
+    console.print(table)
+    _told(args.out, tasks[0].group, console)
+    return 0
+
+
+def _told(out: Path, task: str, console: Console) -> None:
     console.print(f"tasks: {out}; {out / 'README.md'} shows some items of each", soft_wrap=True)
-    console.print(f"lm_eval --model hf --model_args pretrained=MODEL --tasks varietas --include_path {out}", soft_wrap=True)
+    console.print(f"lm_eval --model hf --model_args pretrained=MODEL --tasks {task} --include_path {out}", soft_wrap=True)
 
 
 def made_table(found: "Sequence[Benchmark]") -> Table:
