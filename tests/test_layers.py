@@ -14,7 +14,7 @@ ALLOWED = {
     "launch": {"launch", "train", "model", "data", "configs"},
 }
 ROOMS = {  # lowest first: a room imports itself, rooms before it
-    "data": ("text", "formats", "clean", "tokenizer", "chat", "ledger", "corpus", "prepare", "stream", "summary", "audit"),
+    "data": ("text", "formats", "clean", "tokenizer", "chat", "ledger", "corpus", "prepare", "stream", "summary", "audit", "benchmarks"),
     "train": ("run_folder", "accounting", "execution", "report", "inference", "benchmarks", "release", "publication"),
     "launch": ("plan", "prepare", "models", "slurm", "doctor", "distributed", "evaluation", "audit", "verbs"),
 }
