@@ -7,7 +7,8 @@ them from wherever the folder lies. Paths in YAML files would be relative to the
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Task:
     records: Sequence[Mapping[str, Any]]  # what the form needs, and whatever else is known of each item
     chance: float  # share of right answers by guessing
     about: str = ""  # what it asks
-    within: Sequence[str] = field(default=("varietas",))  # groups that hold its group
+    within: tuple[str, ...] = ("varietas",)  # groups that hold its group, the largest first
 
     @property
     def name(self) -> str:
@@ -135,7 +136,7 @@ def write(tasks: Sequence[Task], out: Path, about: str) -> None:
             )
             metric = FORMS[task.form]["metric_list"][0]["metric"]
             groups[task.group][task.name] = metric
-            for outer, inner in zip(task.within, (*task.within[1:], task.group), strict=True):
+            for outer, inner in pairwise((*task.within, task.group)):
                 groups[outer][inner] = metric
         for group, members in groups.items():
             _write_yaml(folder / f"{group}.yaml", _group(group, members))

@@ -56,7 +56,7 @@ def test_help_names_every_verb_and_shows_examples() -> None:
     text = varietas("--help").stdout
     for verb in (
         "tokenizer", "fences", "prepare", "mixture", "plan", "train", "submit", "status", "evaluate", "generate", "report", "digest",
-        "doctor",
+        "benchmarks", "doctor",
     ):  # fmt: skip
         assert re.search(rf"^ +{verb}\b", text, re.MULTILINE)
         assert f"varietas {verb} --" in varietas(verb, "--help").stdout
