@@ -14,7 +14,7 @@ from varietas.data.benchmarks.sentences import Passage
 CHOICES = 4
 TOLERANCE = 1.1  # the longest choice over the shortest, in bytes
 ALIKE = 0.4  # share of common words from which two halves are alike
-MIDDLE = re.compile(r"\s+")
+MIDDLE = re.compile(r"\s+(?=\w)")  # the second half begins with a word
 
 
 def make(passages: Sequence[Passage], n: int, seed: int, name: str) -> list[Item]:

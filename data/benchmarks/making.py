@@ -7,7 +7,7 @@ from varietas.data.benchmarks import continuation, generation, inflection, ortho
 from varietas.data.benchmarks.counts import count
 from varietas.data.benchmarks.items import Item
 from varietas.data.benchmarks.sentences import Paragraph, passages, sentences
-from varietas.data.benchmarks.tasks import Task
+from varietas.data.benchmarks.tasks import FORMS, Task
 
 FEWEST = 40  # items of a benchmark
 KINDS = {  # what each kind asks
@@ -74,16 +74,16 @@ def make(
 
 def task_of(benchmark: Benchmark) -> Task:
     """Returns a benchmark as a task for lm_eval."""
+    kind, generated = benchmark.kind, benchmark.kind == "generation"
     records = [
         {"context": item.context, "target": item.choices[0]}
-        if benchmark.kind == "generation"
+        if generated
         else {"context": item.context, "choices": list(item.choices), "answer": item.answer, "about": item.about}
         for item in benchmark.items
     ]
-    group = f"varietas_{benchmark.kind}"
-    about = f"{KINDS[benchmark.kind][0].upper()}{KINDS[benchmark.kind][1:]}."
-    if not benchmark.part:
-        form = "generation" if benchmark.kind == "generation" else "choice"
-        return Task(group, benchmark.lang, form, records, CHANCE[benchmark.kind], about)
-    about += f" {int(benchmark.part):,} characters of text lie in between."
-    return Task(f"{group}_{benchmark.part}", benchmark.lang, "choice", records, CHANCE[benchmark.kind], about, ("varietas", group))
+    group, about = f"varietas_{kind}", f"{KINDS[kind][0].upper()}{KINDS[kind][1:]}."
+    if benchmark.part:
+        about += f" {int(benchmark.part):,} characters of text lie in between."
+        return Task(f"{group}_{benchmark.part}", benchmark.lang, "continuation", records, CHANCE[kind], about, ("varietas", group))
+    form = kind if kind in FORMS else "sentence"
+    return Task(group, benchmark.lang, form, records, CHANCE[kind], about)

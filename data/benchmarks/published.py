@@ -125,7 +125,7 @@ FORMATS = (
         "include", ("question", "regional_feature"), "question", _include, "Exams of a country (INCLUDE).", "language",
         ("domain", "subject", "country", "regional_feature"),
     ),
-    Format("multiblimp", ("sen", "wrong_sen"), "choice", _multiblimp, "Agreement (MultiBLiMP).", "lang", ("phenomenon",)),
+    Format("multiblimp", ("sen", "wrong_sen"), "sentence", _multiblimp, "Agreement (MultiBLiMP).", "lang", ("phenomenon",)),
     Format("arc", ("question", "choices", "answerKey"), "question", _arc, "Science at school (ARC)."),
     Format("hellaswag", ("ctx_a", "endings", "label"), "question", _hellaswag, "How a scene goes on (HellaSwag)."),
     Format("truthfulqa", ("question", "mc1_targets"), "question", _truthfulqa, "Common errors (TruthfulQA, MC1)."),

@@ -51,26 +51,23 @@ class Task:
         return f"{self.group}_{self.lang}"
 
 
+def _metrics(*names: str) -> list[dict[str, Any]]:
+    return [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in names]
+
+
 _CHOICE = {
     "output_type": "multiple_choice",
     "doc_to_text": "context",
     "doc_to_choice": "choices",
     "doc_to_target": "answer",
-    "target_delimiter": "",
-    "num_fewshot": 0,
-    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
 }
-_ACCURACIES = [{"metric": metric, "aggregation": "mean", "higher_is_better": True} for metric in ("acc", "acc_norm")]
+_PLAIN = {**_CHOICE, "target_delimiter": "", "num_fewshot": 0}
 _EXACT = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True, "ignore_case": True, "ignore_punctuation": False}
 FORMS: dict[str, dict[str, Any]] = {  # fields of a task of lm_eval
-    "choice": _CHOICE,
-    "question": {
-        "output_type": "multiple_choice",
-        "doc_to_text": "context",
-        "doc_to_choice": "choices",
-        "doc_to_target": "answer",
-        "metric_list": _ACCURACIES,
-    },
+    "sentence": {**_PLAIN, "metric_list": _metrics("acc")},
+    # Which choice becomes more likely through the context, rather than which is likely: a choice may be a frequent text anyway.
+    "continuation": {**_PLAIN, "metric_list": _metrics("acc_mutual_info", "acc")},
+    "question": {**_CHOICE, "metric_list": _metrics("acc", "acc_norm")},
     "number": {
         "output_type": "generate_until",
         "doc_to_text": "context",
@@ -95,7 +92,7 @@ FORMS: dict[str, dict[str, Any]] = {  # fields of a task of lm_eval
         "num_fewshot": 0,
         "generation_kwargs": {"until": ["\n\n"], "max_gen_toks": 64, "do_sample": False},
         "process_results": "!function varietas.data.benchmarks.generation.score",
-        "metric_list": [{"metric": "own_language", "aggregation": "mean", "higher_is_better": True}],
+        "metric_list": _metrics("own_language"),
     },
 }
 
@@ -115,7 +112,7 @@ def write(tasks: Sequence[Task], out: Path, about: str) -> None:
         raise ValueError(f"{about}: no language has enough text for any benchmark; give more text")
     if out.exists():
         raise ValueError(f"--out {out} exists; name a new folder or remove it")
-    groups = defaultdict[str, dict[str, str]](dict)  # names of members, and the metric of each group
+    groups = defaultdict[str, dict[str, list[str]]](dict)  # the members of each group, and their metrics
     with new_folder(out) as folder:
         (folder / ITEMS).mkdir()
         (folder / "dataset.py").write_text(DATASET, "utf-8")
@@ -134,17 +131,18 @@ def write(tasks: Sequence[Task], out: Path, about: str) -> None:
                     "metadata": {"version": VERSION, "chance": task.chance, "lang": task.lang},
                 },
             )
-            metric = FORMS[task.form]["metric_list"][0]["metric"]
-            groups[task.group][task.name] = metric
+            metrics = [metric["metric"] for metric in FORMS[task.form]["metric_list"]]
+            groups[task.group][task.name] = metrics
             for outer, inner in pairwise((*task.within, task.group)):
-                groups[outer][inner] = metric
+                groups[outer][inner] = metrics
         for group, members in groups.items():
             _write_yaml(folder / f"{group}.yaml", _group(group, members))
         (folder / "README.md").write_text(_readme(tasks, about), "utf-8")
 
 
-def _group(group: str, members: Mapping[str, str]) -> dict[str, Any]:
-    means = [{"metric": metric, "aggregation": "mean", "weight_by_size": False} for metric in sorted(set(members.values()))]
+def _group(group: str, members: Mapping[str, list[str]]) -> dict[str, Any]:
+    metrics = dict.fromkeys(metric for mine in members.values() for metric in mine)
+    means = [{"metric": metric, "aggregation": "mean", "weight_by_size": False} for metric in metrics]
     return {"group": group, "task": list(members), "aggregate_metric_list": means, "metadata": {"version": VERSION}}
 
 

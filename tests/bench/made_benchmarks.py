@@ -3,8 +3,8 @@
     python tests/bench/made_benchmarks.py [--steps 40 120 480] [--longer 1440] [--items 100] [--runs DIR]
 
 A quarter of the embedded text gives the items. Models are trained on the rest, which also says what is usual in each language. For each
-kind of items the table has the share of right answers, in how many languages it is no chance (exact binomial test, 5 %), and in how many it is
-higher than that of the model above. The first model has not been trained.
+kind of items the table has the share of right answers, in how many languages it is no chance (exact binomial test, 5 %), and in how many
+it is higher than that of the model above. The first model has not been trained.
 """
 
 import sys

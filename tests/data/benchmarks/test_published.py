@@ -69,7 +69,7 @@ def test_multiblimp_is_a_table(tmp_path: Path) -> None:
     table = 'sen\twrong_sen\tphenomenon\nIl-kelb "kbir" jorqod\tIl-kelb "kbir" jorqdu\tSV-#\n'
     (tmp_path / "mlt/data.tsv").write_text(table, "utf-8")
     found = only(str(tmp_path / "mlt/data.tsv"))
-    assert found["name"] == "varietas_multiblimp_mlt_Latn" and found["form"] == "choice" and found["chance"] == 0.5
+    assert found["name"] == "varietas_multiblimp_mlt_Latn" and found["form"] == "sentence" and found["chance"] == 0.5
     assert found["choices"] == ['Il-kelb "kbir" jorqod', 'Il-kelb "kbir" jorqdu'] and found["answer"] == 0 and found["phenomenon"] == "SV-#"
 
 
