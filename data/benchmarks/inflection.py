@@ -2,7 +2,7 @@
 
 No dictionary is needed. Two words are taken for forms of one word if they share their beginning and if several words of the text have both
 of these endings: "talon" and "talossa", "suomen" and "suomessa". All such words together say beside which neighbours the two endings stand.
-If one of them would be expected several times beside a neighbour, by its share elsewhere, but hardly ever stands there, it is wrong there.
+If one of them would be expected twelve times beside a neighbour, by its share elsewhere, but never stands there, it is wrong there.
 This measures whether a model prefers the forms that neighbours ask for: agreement, case, and forms of the verb. About one pair in ten is a
 derivation, or two words that only look alike ("nation", "national").
 """
@@ -21,7 +21,7 @@ ENDING = 3  # letters of an ending at most
 WORDS = 8  # words that have both endings
 TIMES = 6.0  # how many times as frequent as the other a form may be
 ATTESTED = 4  # times that the right ending stands beside the neighbour
-EXPECTED, FOUND = 8.0, 0.02  # times that the wrong ending would be expected there, and the share of these that are found
+EXPECTED = 12.0  # times that the wrong ending would be expected there, where it is never found
 SAME = 0.1  # largest share of items that rest on the same two endings
 
 Endings = tuple[str, str]  # of the right form and of the wrong one
@@ -40,7 +40,7 @@ class Forms:
         reverse = endings[::-1]
         right = self.beside[endings, side, neighbour]
         expected = right * self.words[reverse] / max(1, self.words[endings])
-        return right >= ATTESTED and expected >= EXPECTED and self.beside[reverse, side, neighbour] <= FOUND * expected
+        return right >= ATTESTED and expected >= EXPECTED and not self.beside[reverse, side, neighbour]
 
 
 def forms(paragraphs: Sequence[Paragraph], counts: Counts) -> Forms:
