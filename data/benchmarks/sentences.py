@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from varietas.data.benchmarks.items import number
 from varietas.data.clean import fences
 from varietas.data.clean.rules import Reference
+from varietas.data.clean.words import INVISIBLE
 from varietas.data.text.documents import Document
 
 PARAGRAPHS = 20_000  # of a language that are kept; which ones depends on their text alone
@@ -46,7 +47,7 @@ def gather(documents: Iterable[Document]) -> dict[str, list[Paragraph]]:
     for document in documents:
         mine = kept.setdefault(document.lang, {})
         for line in document.text.split("\n"):
-            text = unicodedata.normalize("NFC", " ".join(line.split()))
+            text = unicodedata.normalize("NFC", " ".join(INVISIBLE.sub("", line).split()))
             if SHORTEST <= len(text) <= LONGEST:
                 key, paragraph = number(text), Paragraph(text, document.source)
                 mine[key] = min(paragraph, mine.get(key, paragraph), key=_source)
