@@ -1,6 +1,7 @@
 """`varietas benchmarks` as a user calls it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arc = {"question": "O que é?", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "B"}
     (folder / "arc_challenge_PT-PT_test.jsonl").write_text(json.dumps(arc))
     return folder
+
+
+def letters(text: str) -> str:
+    return re.sub(r"\W", "", text)
 
 
 def test_text_becomes_tasks_and_what_is_too_little_is_told(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,9 +49,9 @@ def test_what_is_usual_may_come_from_other_text(files: Path, tmp_path: Path) -> 
     alone, helped = (
         (tmp_path / name / "items/varietas_word_order_por_Latn.jsonl").read_text("utf-8").splitlines() for name in ("alone", "helped")
     )
-    held_out = (files / "held_out.jsonl").read_text("utf-8")
+    held_out = letters(" ".join(json.loads(line)["text"] for line in (files / "held_out.jsonl").read_text("utf-8").splitlines()))
     sentences = [record["choices"][record["answer"]] for record in map(json.loads, helped)]
-    assert len(helped) > len(alone) and all(json.dumps(sentence, ensure_ascii=False)[1:-1] in held_out for sentence in sentences)
+    assert len(helped) > len(alone) and all(letters(sentence) in held_out for sentence in sentences)
 
 
 def test_published_files_become_tasks(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
