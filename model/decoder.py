@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from varietas.model.attention.grouped_query import Attention, Cache
+from varietas.model.attention.cache import Cache, Places
+from varietas.model.attention.grouped_query import Attention
 from varietas.model.attention.latent import LatentAttention
 from varietas.model.config import ModelConfig
 from varietas.model.embedding import embed
@@ -53,11 +54,10 @@ class Layer(nnx.Module):
         segments_BL: jax.Array,
         positions_BL: jax.Array,
         cache: Cache | None,
-        segments_BS: jax.Array,
-        offset: jax.Array | int,
+        places: Places | None,
     ) -> tuple[jax.Array, Cache | None]:
         """Returns the output (B, L, D) and the updated cache. The arguments are those of `Attention`; `x_BLD` is not normalised yet."""
-        mixed_BLD, cache = self.attention(self.attention_norm(x_BLD), segments_BL, positions_BL, cache, segments_BS, offset)
+        mixed_BLD, cache = self.attention(self.attention_norm(x_BLD), segments_BL, positions_BL, cache, places)
         x_BLD = constrain(x_BLD + mixed_BLD, "BLD")
         return constrain(x_BLD + self.feed_forward(self.feed_forward_norm(x_BLD)), "BLD"), cache
 
@@ -105,7 +105,7 @@ class Decoder(nnx.Module):
 
             def body(x_BLD: jax.Array, weights: Any, graph: Any = graph) -> tuple[jax.Array, dict[str, jax.Array]]:
                 layer = nnx.merge(graph, weights)
-                x_BLD, _ = layer(x_BLD, segments_BL, positions_BL, None, segments_BL, 0)
+                x_BLD, _ = layer(x_BLD, segments_BL, positions_BL, None, None)
                 return x_BLD, routing(layer, segments_BL > 0)
 
             n = _length(stack_of_weights)
@@ -130,20 +130,17 @@ class Decoder(nnx.Module):
         positions_BL: jax.Array,
         layers: Mapping[str, Sequence[Params]],
         cache: Sequence[Cache | None],
-        segments_BS: jax.Array,
-        offset: jax.Array | int,
+        places: Places,
     ) -> tuple[jax.Array, list[Cache]]:
         """Computes the hidden states of tokens that follow the tokens in a key-value cache.
 
         Args:
             tokens_BL: Token ids, int32.
             segments_BL: Segment of each token, int32.
-            positions_BL: Position of each token, int32.
+            positions_BL: Position of each token, int32; in a paged cache below 0 for padding.
             layers: The parameters of each layer, from `layers_of`. They are used instead of the decoder's own layers.
             cache: Keys and values of each layer; None for each if nothing is to be kept, and tokens attend to each other only.
-            segments_BS: Segment of each place of the cache, including the places of the new tokens. A token attends to places of its own
-                segment only.
-            offset: How many places of the cache come before the new tokens.
+            places: Where rows have their places in the cache.
 
         Returns:
             Normalised hidden states (B, L, D), and the cache of each layer with the new tokens added, or None.
@@ -154,7 +151,7 @@ class Decoder(nnx.Module):
         x_BLD = constrain(embed(self.embedding_VD[...], tokens_BL, self.cfg.dtype), "BLD")
         for (graph, weights), of_layer in zip(in_order, cache, strict=True):
             layer = nnx.merge(graph, nnx.State(weights))
-            x_BLD, written = layer(x_BLD, segments_BL, positions_BL, of_layer, segments_BS, offset)
+            x_BLD, written = layer(x_BLD, segments_BL, positions_BL, of_layer, places)
             kept.append(written)
         return self.final_norm(x_BLD), kept
 
@@ -214,17 +211,3 @@ def random_key(seed: int) -> jax.Array:
 def bind(graph: Any, params: Params) -> Decoder:
     """Returns the model with these parameters. `graph` comes from `graph_and_shapes`."""
     return nnx.merge(graph, nnx.State(params))
-
-
-def empty_cache(cfg: ModelConfig, batch: int, length: int) -> list[Cache]:
-    """Returns a key-value cache for `length` tokens: for each layer two zero arrays of the compute dtype.
-
-    They are (B, S, K, H), or with latent attention (B, S, C) and (B, S, R).
-    """
-    heads = (cfg.n_kv_heads, cfg.head_dim)
-    widths = ((cfg.kv_rank,), (cfg.d_rope,)) if cfg.kv_rank else (heads, heads)
-
-    def zeros(width: tuple[int, ...]) -> jax.Array:
-        return jnp.zeros((batch, length, *width), cfg.dtype)
-
-    return [(zeros(widths[0]), zeros(widths[1])) for _ in range(cfg.n_layers)]

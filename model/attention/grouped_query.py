@@ -11,6 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from varietas.model.attention.blockwise import MASKED, attend_blockwise, visible
+from varietas.model.attention.cache import Cache, Contiguous, Paged, Places, attend_paged, write
 from varietas.model.attention.rope import rotate
 from varietas.model.config import ModelConfig
 from varietas.model.initial import initializers
@@ -19,8 +20,6 @@ from varietas.model.norm import RMSNorm
 from varietas.model.sharding import constrain
 
 CUDNN_LONGEST = 8192  # longest row in tokens; the mask of the cuDNN kernel grows with the square of the length
-
-Cache = tuple[jax.Array, jax.Array]  # keys and values of one layer, each (B, S, K, H), or what `LatentAttention` keeps
 
 
 class Attention(nnx.Module):
@@ -47,8 +46,7 @@ class Attention(nnx.Module):
         segments_BL: jax.Array,
         positions_BL: jax.Array,
         cache: Cache | None,
-        segments_BS: jax.Array,
-        offset: jax.Array | int,
+        places: Places | None,
     ) -> tuple[jax.Array, Cache | None]:
         """Attends from `x_BLD` to itself, or to the cache if there is one.
 
@@ -56,9 +54,8 @@ class Attention(nnx.Module):
             x_BLD: Inputs, already normalised.
             segments_BL: Segment of each input token.
             positions_BL: Position of each input token within its segment.
-            cache: Keys and values of this layer. Those of the inputs are written to it at `offset` before attention is computed.
-            segments_BS: Segment of each key: of each place of the cache, or `segments_BL` without a cache.
-            offset: Place of the first input token among the keys.
+            cache: Keys and values of this layer. Those of the inputs are written to it before attention is computed.
+            places: Where rows have their places in the cache; None without a cache.
 
         Returns:
             The outputs (B, L, D), and the cache with the new keys and values, or None.
@@ -75,20 +72,26 @@ class Attention(nnx.Module):
             q_BLNH, k_BLKH = self.query_norm(q_BLNH), self.key_norm(k_BLKH)
         q_BLNH = rotate(q_BLNH, positions_BL, cfg)
         k_BLKH = rotate(k_BLKH, positions_BL, cfg)
-        k_BSKH, v_BSKH = k_BLKH, v_BLKH
-        if cache is not None:
-            k_BSKH, v_BSKH = cache = (write(cache[0], k_BLKH, offset), write(cache[1], v_BLKH, offset))
-        if isinstance(offset, int) and offset == 0:
-            k_BLKH, v_BLKH, key_segments_BL = (x[:, : x_BLD.shape[1]] for x in (k_BSKH, v_BSKH, segments_BS))
+        if cache is None or places is None:
+            mixed_BLNH = attend(q_BLNH, k_BLKH, v_BLKH, segments_BL, segments_BL, cfg.sliding_window, cfg.attention)
+            return product("BLNH,NHD->BLD", mixed_BLNH, self.out_NHD[...]), None
+        keys, values = cache = (write(cache[0], k_BLKH, places, positions_BL), write(cache[1], v_BLKH, places, positions_BL))
+        if isinstance(places, Paged):
+            mixed_BLNH = self._over_pages(q_BLNH, cache, places, positions_BL)
+        elif isinstance(places.offset, int) and places.offset == 0:
+            k_BLKH, v_BLKH, key_segments_BL = (x[:, : x_BLD.shape[1]] for x in (keys, values, places.segments_BS))
             mixed_BLNH = attend(q_BLNH, k_BLKH, v_BLKH, segments_BL, key_segments_BL, cfg.sliding_window, cfg.attention)
         else:
-            mixed_BLNH = attend_at(q_BLNH, k_BSKH, v_BSKH, segments_BL, segments_BS, offset, cfg.sliding_window)
+            mixed_BLNH = attend_at(q_BLNH, keys, values, segments_BL, places, cfg.sliding_window)
         return product("BLNH,NHD->BLD", mixed_BLNH, self.out_NHD[...]), cache
 
+    def _over_pages(self, q_BLNH: jax.Array, cache: Cache, paged: Paged, positions_BL: jax.Array) -> jax.Array:
+        def read(pages: jax.Array) -> tuple[jax.Array, jax.Array]:
+            k_BSKH, v_BSKH = (constrain(x[pages].reshape(len(pages), -1, *x.shape[2:]), "BLKH") for x in cache)
+            return k_BSKH, v_BSKH
 
-def write(cache_BS: jax.Array, new_BL: jax.Array, offset: jax.Array | int) -> jax.Array:
-    """Writes what is kept of new tokens to the places of the cache from `offset` on."""
-    return jax.lax.dynamic_update_slice_in_dim(cache_BS, new_BL.astype(cache_BS.dtype), offset, axis=1)
+        scale, window = q_BLNH.shape[-1] ** -0.5, self.cfg.sliding_window
+        return attend_paged(q_BLNH, read, cache[0].shape[1], paged, positions_BL, scale, window)
 
 
 def attend(
@@ -145,18 +148,17 @@ def attend_at(
     k_BSKH: jax.Array,
     v_BSKH: jax.Array,
     segments_BL: jax.Array,
-    segments_BS: jax.Array,
-    offset: jax.Array | int,
+    places: Contiguous,
     window: int = 0,
 ) -> jax.Array:
-    """Computes the same as `attend` for queries of which the first is at place `offset` of the keys.
+    """Computes the same as `attend` for queries of which the first is at `places.offset` of the keys.
 
     All scores are computed at once, which is fast enough for the few tokens that follow a prompt.
     """
     B, L, N, H = q_BLNH.shape
     S, K = k_BSKH.shape[1:3]
     q_BLKGH = q_BLNH.reshape(B, L, K, N // K, H)
-    seen_BLS = visible(offset + jnp.arange(L), jnp.arange(S), segments_BL, segments_BS, window)
+    seen_BLS = visible(places.offset + jnp.arange(L), jnp.arange(S), segments_BL, places.segments_BS, window)
     scores = jnp.einsum("BLKGH,BSKH->BKGLS", q_BLKGH, k_BSKH, preferred_element_type=jnp.float32) * H**-0.5
     weights = jax.nn.softmax(jnp.where(seen_BLS[:, None, None], scores, MASKED), axis=-1).astype(v_BSKH.dtype)
     return jnp.einsum("BKGLS,BSKH->BLKGH", weights, v_BSKH).reshape(B, L, N, H)

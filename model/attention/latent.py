@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from varietas.model.attention.blockwise import MASKED, visible
-from varietas.model.attention.grouped_query import Cache, attend, write
+from varietas.model.attention.cache import Cache, Contiguous, Paged, Places, attend_paged, write
+from varietas.model.attention.grouped_query import attend
 from varietas.model.attention.rope import rotate
 from varietas.model.config import ModelConfig
 from varietas.model.initial import initializers
@@ -48,8 +49,7 @@ class LatentAttention(nnx.Module):
         segments_BL: jax.Array,
         positions_BL: jax.Array,
         cache: Cache | None,
-        segments_BS: jax.Array,
-        offset: jax.Array | int,
+        places: Places | None,
     ) -> tuple[jax.Array, Cache | None]:
         """Attends like `Attention`. The cache holds the narrow vectors (B, S, C) and the rotated keys (B, S, R)."""
         cfg = self.cfg
@@ -63,13 +63,16 @@ class LatentAttention(nnx.Module):
         latent_BLC, key_BLR = jnp.split(product("BLD,DQ->BLQ", x_BLD, self.latent_down_DQ[...]), [cfg.kv_rank], axis=-1)
         latent_BLC = self.latent_norm(latent_BLC)
         key_BLR = rotate(key_BLR[:, :, None], positions_BL, cfg)[:, :, 0]
-        if cache is not None:
-            cache = (write(cache[0], latent_BLC, offset), write(cache[1], key_BLR, offset))
-        if isinstance(offset, int) and offset == 0:
-            mixed_BLNH = self._over_rows(q_BLNH, latent_BLC, key_BLR, segments_BL, segments_BS[:, : x_BLD.shape[1]])
+        if cache is None or places is None:
+            mixed_BLNH = self._over_rows(q_BLNH, latent_BLC, key_BLR, segments_BL, segments_BL)
+            return product("BLNH,NHD->BLD", mixed_BLNH, self.out_NHD[...]), None
+        cache = (write(cache[0], latent_BLC, places, positions_BL), write(cache[1], key_BLR, places, positions_BL))
+        if isinstance(places, Paged):
+            mixed_BLNH = self._over_pages(q_BLNH, cache, places, positions_BL)
+        elif isinstance(places.offset, int) and places.offset == 0:
+            mixed_BLNH = self._over_rows(q_BLNH, latent_BLC, key_BLR, segments_BL, places.segments_BS[:, : x_BLD.shape[1]])
         else:
-            assert cache is not None
-            mixed_BLNH = self._over_cache(q_BLNH, cache, segments_BL, segments_BS, offset)
+            mixed_BLNH = self._over_cache(q_BLNH, cache, segments_BL, places)
         return product("BLNH,NHD->BLD", mixed_BLNH, self.out_NHD[...]), cache
 
     def _over_rows(
@@ -85,17 +88,32 @@ class LatentAttention(nnx.Module):
         q_BLNH *= math.sqrt(wide / cfg.key_dim)  # `attend` divides scores by the root of the padded width
         return attend(q_BLNH, k_BLNH, v_BLNH, segments_BL, key_segments_BL, 0, cfg.attention)[..., : cfg.d_value]
 
-    def _over_cache(
-        self, q_BLNH: jax.Array, cache: Cache, segments_BL: jax.Array, segments_BS: jax.Array, offset: jax.Array | int
-    ) -> jax.Array:
+    def _over_cache(self, q_BLNH: jax.Array, cache: Cache, segments_BL: jax.Array, places: Contiguous) -> jax.Array:
         """Attends to the narrow vectors of the cache themselves."""
-        cfg, (latent_BSC, key_BSR) = self.cfg, cache
-        up_CNH = whole(self.latent_up_ZNH[...]).astype(q_BLNH.dtype)
-        plain, turned = jnp.split(q_BLNH, [cfg.head_dim], axis=-1)
-        q_BLNC = jnp.einsum("BLNH,CNH->BLNC", plain, up_CNH[..., : cfg.head_dim])
+        latent_BSC, key_BSR = cache
+        q_BLNC, turned, up_value_CNH = self._narrow(q_BLNH)
         scores = jnp.einsum("BLNC,BSC->BNLS", q_BLNC, latent_BSC, preferred_element_type=jnp.float32)
         scores += jnp.einsum("BLNR,BSR->BNLS", turned, key_BSR, preferred_element_type=jnp.float32)
-        seen_BLS = visible(offset + jnp.arange(q_BLNH.shape[1]), jnp.arange(latent_BSC.shape[1]), segments_BL, segments_BS)
+        at = places.offset + jnp.arange(q_BLNH.shape[1])
+        seen_BLS = visible(at, jnp.arange(latent_BSC.shape[1]), segments_BL, places.segments_BS)
         scores = jnp.where(seen_BLS[:, None], scores * q_BLNH.shape[-1] ** -0.5, MASKED)
         weights = jax.nn.softmax(scores, axis=-1).astype(latent_BSC.dtype)
-        return jnp.einsum("BNLS,BSC,CNH->BLNH", weights, latent_BSC, up_CNH[..., cfg.head_dim :])
+        return jnp.einsum("BNLS,BSC,CNH->BLNH", weights, latent_BSC, up_value_CNH)
+
+    def _over_pages(self, q_BLNH: jax.Array, cache: Cache, paged: Paged, positions_BL: jax.Array) -> jax.Array:
+        """Attends to the narrow vectors of pages: for all heads, the key is a narrow vector and a rotated key, and the value the former."""
+        q_BLNC, turned, up_value_CNH = self._narrow(q_BLNH)
+
+        def read(pages: jax.Array) -> tuple[jax.Array, jax.Array]:
+            latent_BSC, key_BSR = (constrain(x[pages].reshape(len(pages), -1, x.shape[2]), "BLQ") for x in cache)
+            return jnp.concatenate([latent_BSC, key_BSR], -1)[:, :, None], latent_BSC[:, :, None]
+
+        both, scale = jnp.concatenate([q_BLNC, turned], -1), q_BLNH.shape[-1] ** -0.5
+        mixed_BLNC = attend_paged(both, read, cache[0].shape[1], paged, positions_BL, scale)
+        return jnp.einsum("BLNC,CNH->BLNH", mixed_BLNC, up_value_CNH)
+
+    def _narrow(self, q_BLNH: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Returns queries of narrow vectors (B, L, N, C) and of rotated keys (B, L, N, R), and what makes values of narrow vectors."""
+        up_CNH = whole(self.latent_up_ZNH[...]).astype(q_BLNH.dtype)
+        plain, turned = jnp.split(q_BLNH, [self.cfg.head_dim], axis=-1)
+        return jnp.einsum("BLNH,CNH->BLNC", plain, up_CNH[..., : self.cfg.head_dim]), turned, up_CNH[..., self.cfg.head_dim :]

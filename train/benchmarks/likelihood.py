@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from varietas.model.attention.grouped_query import Cache
+from varietas.model.attention.cache import Cache, Contiguous, empty_cache
 from varietas.model.chunks import join, split
 from varietas.model.config import ModelConfig
-from varietas.model.decoder import Decoder, empty_cache, graph_and_shapes
+from varietas.model.decoder import Decoder, graph_and_shapes
 from varietas.model.sharding import batch_sharding, batch_shards, on_all
 from varietas.train.inference.generate import Generator, Weights, decoder_of, logits_of
 
@@ -221,7 +221,7 @@ def _whole_rows(
     """Returns the log-likelihood of each target after the token at its place, and whether it is the likeliest; (B, P)."""
     decoder = decoder_of(graph, weights)
     positions_BL = jnp.broadcast_to(jnp.arange(tokens_BL.shape[1]), tokens_BL.shape)
-    hidden_BLD, _ = decoder.extend(tokens_BL, segments_BL, positions_BL, weights.layers, [None] * cfg.n_layers, segments_BL, 0)
+    hidden_BLD, _ = decoder.extend(tokens_BL, segments_BL, positions_BL, weights.layers, [None] * cfg.n_layers, Contiguous(segments_BL, 0))
     return _scores(decoder, jnp.take_along_axis(hidden_BLD, places_BP[..., None], axis=1), targets_BP, cfg.loss_chunk)
 
 
@@ -232,7 +232,7 @@ def _contexts(graph: Any, cfg: ModelConfig, room: int, weights: Weights, tokens_
     positions_BS = jnp.maximum(jnp.arange(S) - _padding(segments_BS), 0)
     segments = jnp.pad(segments_BS, ((0, 0), (0, room)))
     cache = empty_cache(cfg, B, S + room)
-    return decoder_of(graph, weights).extend(tokens_BS, segments_BS, positions_BS, weights.layers, cache, segments, 0)[1]
+    return decoder_of(graph, weights).extend(tokens_BS, segments_BS, positions_BS, weights.layers, cache, Contiguous(segments, 0))[1]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -250,7 +250,7 @@ def _continuations(
     ones_BL = jnp.ones((B, L), jnp.int32)  # what follows the end of a continuation is seen by nothing before it
     positions_BL = S + jnp.arange(L) - _padding(segments_BS)
     segments = jnp.concatenate([segments_BS, ones_BL], axis=1)
-    hidden_BLD, _ = decoder.extend(tokens_BL, ones_BL, positions_BL, weights.layers, cache, segments, jnp.int32(S))
+    hidden_BLD, _ = decoder.extend(tokens_BL, ones_BL, positions_BL, weights.layers, cache, Contiguous(segments, jnp.int32(S)))
     return _scores(decoder, hidden_BLD, targets_BL, cfg.loss_chunk)
 
 

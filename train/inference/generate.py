@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from varietas.model.attention.grouped_query import Cache
+from varietas.model.attention.cache import Cache, Contiguous, empty_cache
 from varietas.model.config import ModelConfig
-from varietas.model.decoder import Build, Decoder, Params, bind, empty_cache, graph_and_shapes, layers_of, random_key
+from varietas.model.decoder import Build, Decoder, Params, bind, graph_and_shapes, layers_of, random_key
 from varietas.model.linear.product import quantized_product
 from varietas.model.linear.quantized import is_quantized
 from varietas.model.sharding import matrices, on_all
@@ -147,7 +147,7 @@ def _advance(
     segments_BS = (jnp.arange(cache[0][0].shape[1]) >= rows.padding_B[:, None]).astype(jnp.int32)
     decoder = decoder_of(graph, weights)
     positions_BL = jnp.maximum(place - rows.padding_B[:, None], 0)
-    hidden, cache = decoder.extend(tokens_BL, segments_BL, positions_BL, weights.layers, cache, segments_BS, start)
+    hidden, cache = decoder.extend(tokens_BL, segments_BL, positions_BL, weights.layers, cache, Contiguous(segments_BS, start))
     logits = logits_of(decoder, hidden[:, -1])
     keys_B = jax.vmap(jax.random.fold_in)(rows.keys_B, start + L - rows.padding_B)
     return on_all(choose(logits[:, :n_pieces], keys_B, rows.drawn)), cache

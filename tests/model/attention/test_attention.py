@@ -13,9 +13,10 @@ import pytest
 
 from varietas.launch.config import load_config
 from varietas.model.attention import blockwise
+from varietas.model.attention.cache import Contiguous, empty_cache
 from varietas.model.attention.grouped_query import attend, on_nvidia
 from varietas.model.config import ModelConfig
-from varietas.model.decoder import Params, bind, empty_cache, graph_and_shapes, layers_of
+from varietas.model.decoder import Params, bind, graph_and_shapes, layers_of
 
 CFG = replace(ModelConfig(**load_config("tiny").model), vocab_size=128, n_kv_heads=2, qk_norm=True)
 WINDOW = replace(CFG, sliding_window=25)
@@ -178,7 +179,7 @@ def extend(
     cfg: ModelConfig = CFG,
 ):
     start = offset if static_offset is None else static_offset
-    return bind(graph_and_shapes(cfg)[0], params).extend(*rows, layers_of(params), cache, segments_BS, start)
+    return bind(graph_and_shapes(cfg)[0], params).extend(*rows, layers_of(params), cache, Contiguous(segments_BS, start))
 
 
 @pytest.mark.parametrize("place", [0, 49, 50, 64, 119])
