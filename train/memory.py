@@ -84,15 +84,19 @@ def check_batches(need: int) -> None:
         raise MemoryError(f"the batches that are read ahead need {_gib(need)}, but {where} has {_gib(free)} free; lower train.batch_size")
 
 
-def _check(what: str, need: int, mesh: "Mesh", advice: str) -> None:
+def free_on_each(mesh: "Mesh") -> tuple[int, str, bool]:
+    """Returns how many bytes are free on each device of a mesh, what it is that has no more, and whether that is memory of the host."""
     device, n_local = mesh.local_devices[0], len(mesh.local_devices)
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
-        free, where = stats["bytes_limit"] - stats.get("bytes_in_use", 0), "it"
-    else:  # virtual devices share the memory of the host
-        free, where = host_free()
-        free, advice = free // n_local, ON_A_CPU
-        where = f"its share of {where}" if n_local > 1 else where
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0), "it", False
+    free, where = host_free()  # virtual devices share the memory of the host
+    return free // n_local, f"its share of {where}" if n_local > 1 else where, True
+
+
+def _check(what: str, need: int, mesh: "Mesh", advice: str) -> None:
+    free, where, on_cpu = free_on_each(mesh)
+    advice = ON_A_CPU if on_cpu else advice
     if need > free:
         each = "the device" if mesh.size == 1 else f"each of {mesh.size} devices"
         raise MemoryError(f"{what} {_gib(need)} on {each}, but {where} has {_gib(free)} free; {advice}")

@@ -110,7 +110,7 @@ def encode_prompts(processor: Tokenizer, prompts: Iterable[str]) -> list[list[in
 class Incremental:
     """Decodes ids as they arrive, and returns text as soon as its bytes form whole characters."""
 
-    CONTEXT = 8  # ids of the prompt that are decoded as well: they decide whether a space belongs to the text
+    CONTEXT = 8  # ids before the new ones that are decoded as well: they decide whether a space belongs to the text
 
     def __init__(self, processor: Tokenizer, prompt: Sequence[int] = ()):
         """Begins to decode.
@@ -127,7 +127,11 @@ class Incremental:
         """Adds a token and returns the text that it completes, or "" while a character is incomplete."""
         self._ids.append(token)
         text = self._processor.decode(self._ids)
-        return self._advance(text.rstrip("\ufffd"))
+        new = self._advance(text.rstrip("\ufffd"))
+        if len(self._ids) > 4 * self.CONTEXT and self._shown == len(text):  # all is shown: what came long ago is not decoded again
+            del self._ids[: -self.CONTEXT]
+            self._shown = len(self._processor.decode(self._ids))
+        return new
 
     def end(self) -> str:
         """Returns the text that is left, with U+FFFD for incomplete characters."""

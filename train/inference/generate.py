@@ -44,9 +44,9 @@ class Generator:
 
 
 class Drawn(NamedTuple):
-    """How tokens are drawn at random. These are arrays, so that other values need no other program."""
+    """How tokens are drawn at random, for all rows or for each (B,). These are arrays, so that other values need no other program."""
 
-    temperature: jax.Array  # float32
+    temperature: jax.Array  # float32; 0 takes the likeliest token
     top_p: jax.Array  # float32
 
 
@@ -154,7 +154,7 @@ def _advance(
 
 
 def decoder_of(graph: Any, weights: Weights) -> Decoder:
-    """Returns the model to call `extend` of, with `weights.layers`. `graph` comes from `graph_and_shapes`."""
+    """Returns the model whose `extend` is then given `weights.layers`. `graph` comes from `graph_and_shapes`."""
     return bind(graph, {**weights.others, **{name: layers[0] for name, layers in weights.layers.items()}})
 
 
@@ -167,16 +167,22 @@ def logits_of(decoder: Decoder, hidden: jax.Array) -> jax.Array:
 
 
 def choose(logits_BV: jax.Array, keys_B: jax.Array, drawn: Drawn | None) -> jax.Array:
-    """Chooses a token for each row; returns int32 (B,)."""
+    """Chooses a token for each row; returns int32 (B,). Without `drawn`, that is always the likeliest."""
+    likeliest = jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
     if drawn is None:
-        return jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
+        return likeliest
+    temperature, top_p = (x[..., None] for x in drawn)
 
     def nucleus(scaled: jax.Array) -> jax.Array:
         """Leaves out the tokens beyond top-p."""
         ranked = -jnp.sort(-jax.nn.softmax(scaled), axis=-1)
         before = jnp.cumsum(ranked, axis=-1) - ranked  # probability of all more likely tokens
-        least = jnp.min(jnp.where(before < drawn.top_p, ranked, jnp.inf), axis=-1, keepdims=True)
-        return jnp.where(jax.nn.softmax(scaled) >= least, scaled, -jnp.inf)
+        least = jnp.min(jnp.where(before < top_p, ranked, jnp.inf), axis=-1, keepdims=True)
+        return jnp.where((jax.nn.softmax(scaled) >= least) | (top_p >= 1), scaled, -jnp.inf)
 
-    scaled = jax.lax.cond(drawn.top_p < 1, nucleus, lambda scaled: scaled, logits_BV / drawn.temperature)  # sorts only if it must
-    return jax.vmap(jax.random.categorical)(keys_B, scaled).astype(jnp.int32)
+    def random() -> jax.Array:
+        scaled = logits_BV / jnp.where(temperature > 0, temperature, 1)
+        scaled = jax.lax.cond(jnp.any(top_p < 1), nucleus, lambda scaled: scaled, scaled)  # sorts only if it must
+        return jnp.where(temperature[..., 0] > 0, jax.vmap(jax.random.categorical)(keys_B, scaled), likeliest).astype(jnp.int32)
+
+    return jax.lax.cond(jnp.any(temperature > 0), random, lambda: likeliest)
