@@ -39,6 +39,7 @@ def path(text: str) -> Path:
 positive_int = _number(lambda n: n >= 1, "a whole number of 1 or more")
 non_negative_int = _number(lambda n: n >= 0, "a whole number of 0 or more")
 cpu_devices = _number(lambda n: 1 <= n <= MOST_DEVICES, f"a whole number from 1 to {MOST_DEVICES:,}")
+port = _number(lambda n: 0 <= n < 1 << 16, "a port from 0 to 65535")
 seed = _number(lambda n: 0 <= n < 1 << 63, "a whole number from 0 to 2^63 - 1")
 
 

@@ -30,7 +30,7 @@ def turns_of(record: Mapping[str, Any]) -> Turns:
         raise ValueError("a preference, not a conversation" if "chosen" in record else "not a conversation: no messages")
     if record.get("tools"):
         raise ValueError("a conversation with tools")
-    turns = tuple(_turn(message) for message in messages)
+    turns = tuple(turn_of(message) for message in messages)
     if not any(role == "assistant" and content.strip() for role, content in turns):
         raise ValueError("nothing said by the assistant")
     return turns
@@ -80,7 +80,7 @@ def _spoken(content: Any, role: str) -> Turns:
         return ((role, content),)
     if not isinstance(content, (list, type(None))):
         raise ValueError("chosen, rejected or prompt is neither a text nor a list of messages")
-    return tuple(map(_turn, content or ()))
+    return tuple(map(turn_of, content or ()))
 
 
 def said(turns: Turns, rejected: Turns = ()) -> str:
@@ -93,7 +93,8 @@ def _alike(one: Turns, other: Turns) -> int:
     return sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(one, other, strict=False)))
 
 
-def _turn(message: Any) -> tuple[str, str]:
+def turn_of(message: Any) -> tuple[str, str]:
+    """Returns the role and the content of a message. Raises ValueError if it cannot be used; the message is the same for all such."""
     if not isinstance(message, dict):
         raise ValueError("a message is not an object")
     speaker, content = (

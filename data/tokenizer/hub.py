@@ -134,8 +134,12 @@ class HubTokenizer:
         steps = self.json.get("pre_tokenizer") or {}
         bytes_of = [step for step in steps.get("pretokenizers", [steps]) if step.get("type") == "ByteLevel"]
         plain = not any(step.get("add_prefix_space") for step in bytes_of)
-        decoder = (self.json.get("decoder") or {}).get("type") == "ByteLevel"
-        return bool(bytes_of) and plain and decoder and self.json.get("normalizer") is None
+        return bool(bytes_of) and plain and self.has_byte_alphabet and self.json.get("normalizer") is None
+
+    @property
+    def has_byte_alphabet(self) -> bool:
+        """Whether tokens are written in characters that stand for bytes, as GPT-2 has them."""
+        return (self.json.get("decoder") or {}).get("type") == "ByteLevel"
 
 
 def with_roles(file: Path) -> bytes:

@@ -174,8 +174,9 @@ def pages_that_fit(cfg: ModelConfig, mesh: Mesh, asked: int | None, batch_size: 
     most = int(SHARE * free) // (each * PAGE)
     pages = pages_for(asked or batch_size * pages_for(cfg.max_seq_len) * PAGE)
     if most < (pages if asked else 1):
+        tokens, gib = asked or PAGE, 2**30
         raise MemoryError(
-            f"a cache for {asked or PAGE:,} tokens needs {(asked or PAGE) * each / 2**30:,.2f} GiB on each device, but {where} has {free / 2**30:,.2f} GiB "
-            f"free, of which {SHARE:.0%} may be used; lower --cache_tokens, or quantize the model (--quantize)"
+            f"a cache for {tokens:,} tokens needs {tokens * each / gib:,.2f} GiB on a device, but {where} has {free / gib:,.2f} GiB free, "
+            f"of which {SHARE:.0%} may be used; lower --cache_tokens, or round the weights with --quantize"
         )
     return min(pages, most)
