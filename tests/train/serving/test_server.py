@@ -408,7 +408,6 @@ def test_a_key_is_asked_for(model: Generator, processor: Tokenizer) -> None:
             {"Authorization": "Bearer é"},
         ):
             for path, body in (("completions", COMPLETION), ("chat/completions", CHAT)):
-                sent = {name: value.encode() for name, value in headers.items()}
                 found = httpx.post(f"{guarded.url}/v1/{path}", json=body, headers=sent)
                 assert found.status_code == 401 and found.json()["error"]["code"] == "invalid_api_key"
             assert httpx.get(f"{guarded.url}/v1/models", headers=sent).status_code == 401
