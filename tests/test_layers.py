@@ -15,7 +15,7 @@ ALLOWED = {
 }
 ROOMS = {  # lowest first: a room imports itself, rooms before it
     "data": ("text", "formats", "clean", "tokenizer", "chat", "ledger", "corpus", "prepare", "stream", "summary", "audit", "benchmarks"),
-    "train": ("run_folder", "accounting", "execution", "report", "inference", "benchmarks", "release", "publication"),
+    "train": ("run_folder", "accounting", "execution", "report", "inference", "serving", "benchmarks", "release", "publication"),
     "launch": ("plan", "prepare", "models", "slurm", "doctor", "distributed", "evaluation", "audit", "verbs"),
 }
 NO_JAX = ("configs", "data")
