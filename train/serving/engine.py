@@ -199,7 +199,7 @@ class Engine:
         of_targets = jax.tree.map(lambda x: x[0], jax.device_get(step.found.of_targets)) if step.of_targets else None
         news = []
         for row, (text, token) in enumerate(zip(step.texts, chosen, strict=False)):
-            told = text.of_targets(step.n, of_targets) if of_targets else ()
+            told = text.of_targets(step.n, of_targets)
             self.prompt_tokens += max(0, min(len(text.asked.prompt), text.computed + step.n) - text.computed)
             text.computed += step.n
             if text.left:  # of a prompt that is not read yet

@@ -80,15 +80,15 @@ class Text:
         """How many tokens are not in the cache yet."""
         return len(self.tokens) - self.computed
 
-    def of_targets(self, n: int, found: Likelihoods) -> tuple[Likelihood, ...]:
+    def of_targets(self, n: int, found: Likelihoods | None) -> tuple[Likelihood, ...]:
         """Returns the likelihoods of the prompt that a step has found which computed `n` tokens: those of the tokens after them.
 
-        After a text has lost its pages, a step finds some again, which are left out.
+        After a text has lost its pages, a step finds some again, which are left out. `found` may be None if the prompt has none after them.
         """
         first = tuple([Likelihood(self.tokens[0], None, ())] if self._told == 0 else [])
         begin, end = max(self._told, 1), min(self.computed + n + 1, len(self.asked.prompt))
         self._told = max(self._told, end)
-        return first + tuple(likelihood(self.tokens[at], at - self.computed - 1, found) for at in range(begin, end))
+        return first + tuple(likelihood(self.tokens[at], at - self.computed - 1, found) for at in range(begin, end) if found)
 
     def piece(self, token: int | None, likelihoods: tuple[Likelihood, ...], finish: str) -> Piece | None:
         """Takes what a step has found, and returns what may be sent; None if that is nothing yet.

@@ -400,7 +400,7 @@ def test_a_client_that_goes_frees_its_texts(running: Running, stream: bool) -> N
 def test_a_key_is_asked_for(model: Generator, processor: Tokenizer) -> None:
     with Running(model, processor, key=KEY) as guarded:
         assert guarded.client.completions.create(model="tiny", prompt=PROMPT, max_tokens=2).choices
-        for sent in ({}, *({"Authorization": value.encode()} for value in (KEY, "Bearer x", "Bearer ", "Bearer é"))):
+        for sent in ({}, *({"Authorization": value.encode()} for value in (KEY, "Bearer x", "Bearer", "Bearer é"))):
             for path, body in (("completions", COMPLETION), ("chat/completions", CHAT)):
                 found = httpx.post(f"{guarded.url}/v1/{path}", json=body, headers=sent)
                 assert found.status_code == 401 and found.json()["error"]["code"] == "invalid_api_key"
