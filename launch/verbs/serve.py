@@ -73,7 +73,7 @@ def service_of(args: argparse.Namespace, small: "Small | None") -> "Service":
         ValueError: If there is no checkpoint, or it is damaged.
         MemoryError: If there is not enough memory.
     """
-    from varietas.data.chat.template import chat_in
+    from varietas.data.chat.template import Chat, chat_in
     from varietas.data.tokenizer.model import file_in
     from varietas.data.tokenizer.model import load as load_tokenizer
     from varietas.launch import resolve
@@ -92,6 +92,7 @@ def service_of(args: argparse.Namespace, small: "Small | None") -> "Service":
     config = resolve.reopened(read_config(folder), None)
     saved_step(folder)
     processor = load_tokenizer(file_in(folder))
+    chat: Chat | str
     try:
         chat = chat_in(folder)
     except (ValueError, ModuleNotFoundError) as error:

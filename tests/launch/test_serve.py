@@ -29,7 +29,7 @@ PROMPT = "Všichni lidé rodí se svobodní"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, corpus_folder: Path) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "mine"
-    varietas.Run("tiny", {"train.steps": 20, "mesh.fsdp": 1, "mesh.data": 1}, folder, cpu_devices=None).train()
+    varietas.Run("tiny", {"train.steps": 20}, folder).train()
     return folder
 
 
@@ -71,12 +71,13 @@ def test_it_says_what_generate_says(server: tuple[str, list[str]], run: Path) ->
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_in_the_middle_cuts_no_answer(run: Path, number: int) -> None:
     process, said = start(run)
-    url = f"{re.findall(r'http://[0-9.:]+', said[0])[0]}/v1/completions"
+    url = re.findall(r"http://[\d.:]+", said[0])[0]
+    client = httpx.Client(timeout=60, limits=httpx.Limits(max_connections=50))
 
     def ask(n: int) -> str:
         body = {"prompt": f"{PROMPT} {n}", "max_tokens": 90, "stream": n % 2 == 0, "seed": n}
         try:
-            answer = httpx.post(url, json=body, timeout=60)
+            answer = client.post(f"{url}/v1/completions", json=body)
         except httpx.ConnectError:  # the server has ended before
             return "late"
         if answer.status_code == 503:
@@ -90,11 +91,12 @@ def test_a_signal_in_the_middle_cuts_no_answer(run: Path, number: int) -> None:
 
     with ThreadPoolExecutor(48) as clients:
         first = [clients.submit(ask, n) for n in range(40)]
-        time.sleep(0.3)
+        while len(re.findall(r"^varietas_texts_(?:running|waiting) [1-9]", client.get(f"{url}/metrics").text, re.MULTILINE)) < 2:
+            time.sleep(0.01)
         process.send_signal(number)
         later = [clients.submit(ask, n) for n in range(40, 48)]
         found = [answer.result() for answer in first], [answer.result() for answer in later]
-    assert found[0].count("whole") > 20
+    assert found[0].count("whole") > 16 and "refused" in found[0] + found[1]
     assert process.wait(60) == 0
     assert process.communicate() == ("", "")
 

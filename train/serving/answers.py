@@ -50,8 +50,10 @@ class Choice:
     def _choice(self, piece: Piece, name: str, content: dict[str, Any]) -> dict[str, Any]:
         text, self._echoed = self._echoed + piece.text, ""
         told = self._head.top is not None
+        likelihoods: dict[str, Any] | None
+        filled: dict[str, Any]
         if self._head.chat:
-            likelihoods: Any = {"content": [self._of_chat(one) for one in piece.likelihoods], "refusal": None} if told else None
+            likelihoods = {"content": [self._of_chat(one) for one in piece.likelihoods], "refusal": None} if told else None
             filled = {name: content}
         else:
             likelihoods = self._of_completion(piece.likelihoods) if told else None
