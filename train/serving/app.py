@@ -37,14 +37,10 @@ def app_of(service: Service, key: str | None = None, idle: float = IDLE) -> Fast
         key: What clients have to send as a bearer token; None if anybody may ask.
         idle: Seconds in which a client may neither send nor take anything.
     """
-    handlers: dict[Any, Any] = {
-        Refused: _refuse,
-        HTTPException: _no_such_place,
-        Gone: _nobody,
-        ClientDisconnect: _nobody,
-        Exception: _fault,
-    }
-    app = FastAPI(openapi_url=None, exception_handlers=handlers)
+    app = FastAPI(openapi_url=None)
+    handlers = {Refused: _refuse, HTTPException: _no_such_place, Gone: _nobody, ClientDisconnect: _nobody, Exception: _fault}
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
     app.add_middleware(Limits, most_bytes=MOST_BYTES, idle=idle)
     served = service.served
     model = {"id": served.name, "object": "model", "created": served.created, "owned_by": "varietas", "max_model_len": served.context}
