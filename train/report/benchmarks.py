@@ -18,7 +18,7 @@ def benchmarks_section(found: Sequence[Benchmark]) -> str:
     Args:
         found: All results of a run, as `benchmarks.read_all` returns them: each task's in the order of steps.
     """
-    drawn = []
+    drawn = list[str]()
     for way in dict.fromkeys(result.way for result in found):
         newest = {result.task: result for result in found if result.way == way}
         for block in blocks(list(newest.values())):
