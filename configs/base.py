@@ -50,6 +50,8 @@ def get_config() -> ConfigDict:
     c.clean.duplicates = "keep"  # keep, exact (keep the first of identical documents), near (also of similar ones, by MinHash)
     c.clean.overlap = False  # leave out documents that share 13 consecutive words with evaluation text
     c.clean.overlap_text = ""  # more evaluation text besides that of `evaluate`: files as for --input, with spaces between them; "": none
+    # Share of the documents that are held out: `evaluate` and eval.every measure on them, and no run reads them. Their digests choose them.
+    c.clean.held_out = 0.0
 
     c.model = ConfigDict()
     c.model.vocab_size = 0  # V, size of the vocabulary; 0: the number of pieces of the tokenizer, rounded up to a multiple of 128
@@ -170,4 +172,5 @@ def get_config() -> ConfigDict:
 
     c.eval = ConfigDict()
     c.eval.every = 0  # steps between evaluations of all languages during training; 0: none
+    c.eval.held_out_bytes = 100_000  # of each language and source of the corpus, at most so much held-out text is evaluated; 0: none
     return c.lock()

@@ -22,4 +22,5 @@ def get_config() -> ConfigDict:
         c.clean.pii = "mask"
         c.clean.duplicates = "near"
         c.clean.overlap = True
+        c.clean.held_out = 0.001
     return c

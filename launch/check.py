@@ -40,10 +40,10 @@ NOT_NEGATIVE = (
     "seed", "data.workers", "model.vocab_size", "model.d_head", "model.kv_rank", "model.q_rank", "model.n_shared_experts",
     "model.n_dense_layers", "model.sliding_window", "model.rope_original_max_seq_len", "model.rope_low_freq_factor",
     "model.rope_attention_factor", "model.lora_rank", "optim.warmup_steps", "optim.weight_decay", "optim.z_loss", "optim.balance_loss",
-    "optim.router_z_loss", "optim.router_bias_rate", "optim.dpo_beta", "checkpoint.every", "eval.every", "clean.min_chars",
-    "train.stuck_after", "train.check_every",
+    "optim.router_z_loss", "optim.router_bias_rate", "optim.dpo_beta", "checkpoint.every", "eval.every", "eval.held_out_bytes",
+    "clean.min_chars", "train.stuck_after", "train.check_every",
 )  # fmt: skip
-FRACTIONS = ("data.mixture.alpha", "optim.decay_fraction", "optim.final_lr_fraction", "optim.beta1", "optim.beta2")
+FRACTIONS = ("data.mixture.alpha", "clean.held_out", "optim.decay_fraction", "optim.final_lr_fraction", "optim.beta1", "optim.beta2")
 
 
 def check(config: ConfigDict) -> None:

@@ -35,6 +35,7 @@ class Cleaning:
     duplicates: str = "keep"
     overlap: bool = False
     overlap_text: str = ""
+    held_out: float = 0.0
 
 
 # Finds what ftfy may repair: UTF-8 that was decoded as Latin-1 or Windows-1252, and characters that no text should contain.

@@ -1,12 +1,14 @@
 """The second stage of `prepare`: decides which documents of a language stay, once all of them are known.
 
-Of documents that are equal, or nearly so, the first in the order of the input stays. Verdicts stand in the order of the parts.
+Of documents that are equal, or nearly so, the first in the order of the input stays. Then some of those that stay are held out for
+evaluation, so with near duplicates left out no copy of them is in the corpus. Verdicts stand in the order of the parts.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -15,7 +17,8 @@ from varietas.data.clean.duplicates import BANDS
 from varietas.data.files import write_atomically
 
 REASONS = ("", "duplicate", "near duplicate")
-VERDICT = np.dtype([("reason", "u1"), ("copies", "<u4")])  # reason: 0 if it stays, else that of REASONS; copies: itself and those like it
+HELD_OUT = 255  # in place of a reason: the document would stay, and is held out for evaluation
+VERDICT = np.dtype([("reason", "u1"), ("copies", "<u4")])  # reason: 0 if it stays; copies: itself and those like it
 AT_ONCE = 1 << 20  # documents of which all bands are read at once
 
 
@@ -30,14 +33,27 @@ def verdicts(files: Sequence[Path], cleaning: Cleaning) -> np.ndarray:
     found = np.zeros(n, VERDICT)
     verdict, copies = found["reason"], found["copies"]
     copies[:] = np.concatenate([_copies(file) for file in files])
+    if cleaning.duplicates == "keep" and not cleaning.held_out:
+        return found
+    digests = np.concatenate([_digests(file) for file in files])
     if cleaning.duplicates != "keep":
         stays = np.arange(n)
-        digests = np.concatenate([_digests(file) for file in files])
         _, first, of = np.unique(digests, return_index=True, return_inverse=True, axis=0)
         stays = _joined(verdict, copies, stays, first[of.ravel()], "duplicate")
         if cleaning.duplicates == "near":
             _joined(verdict, copies, stays, _near(files, stays), "near duplicate")
+    verdict[(verdict == 0) & is_held_out(digests, cleaning.held_out)] = HELD_OUT
     return found
+
+
+def is_held_out(digests: np.ndarray, share: float) -> np.ndarray:
+    """Returns which documents are held out: bool (documents,). Copies have one digest, so they are held out together.
+
+    Args:
+        digests: The first 16 bytes of the digest of each document, uint64 (documents, 2).
+        share: How many of the documents are held out, 0 to 1.
+    """
+    return digests[:, 0] / 2.0**64 < share
 
 
 def _joined(verdict: np.ndarray, copies: np.ndarray, stays: np.ndarray, first: np.ndarray, reason: str) -> np.ndarray:
@@ -87,6 +103,11 @@ def _copies(file: Path) -> np.ndarray:
 
 def _digests(file: Path) -> np.ndarray:
     """Returns the first 16 bytes of the digest of each text, uint64 (documents, 2)."""
-    column = pq.read_table(file, columns=["digest"])["digest"].combine_chunks()
+    return beginnings(pq.read_table(file, columns=["digest"])["digest"])
+
+
+def beginnings(digests: pa.ChunkedArray) -> np.ndarray:
+    """Returns the first 16 bytes of digests of 32 bytes, uint64 (documents, 2)."""
+    column = digests.combine_chunks()
     content = np.frombuffer(column.buffers()[1], np.uint8)[32 * column.offset :][: 32 * len(column)].reshape(-1, 32)
     return np.ascontiguousarray(content[:, :16]).view("<u8")

@@ -7,6 +7,7 @@
     tokens/ces_Latn-00000.array_record one document per record: little-endian ids, those of a text with bos and eos
     lengths/ces_Latn.u32               number of tokens of each document, memory-mapped
     index/ces_Latn-00000.parquet       digest, id, source, url, license, bytes, tokens and signals of each document
+    held_out/ces_Latn.jsonl            documents that are kept for evaluation and are in no shard (data/corpus/held_out.py); often none
     rejects.jsonl                      records that were rejected, and why
     commitment/                        what others can check of it (data/corpus/commitment.py); not in corpora of older versions
 

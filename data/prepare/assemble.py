@@ -1,5 +1,6 @@
-"""The end of `prepare`: joins the shards of all languages into a corpus folder, with its manifest and its rejects."""
+"""The end of `prepare`: joins the shards of all languages into a corpus folder, with its manifest, rejects and held-out documents."""
 
+import io
 import json
 import os
 import shutil
@@ -14,7 +15,8 @@ import numpy as np
 from varietas.data.chat.encoder import encoder_in
 from varietas.data.chat.template import FILE
 from varietas.data.clean import fences
-from varietas.data.clean.select import REASONS
+from varietas.data.clean.select import HELD_OUT, REASONS
+from varietas.data.corpus import held_out
 from varietas.data.corpus.commitment import in_manifest
 from varietas.data.corpus.corpus import COMMITMENT, FORMAT, corpus_digest, shard_path
 from varietas.data.files import new_folder, write_array, write_json
@@ -48,6 +50,8 @@ def assemble(
     with new_folder(out) as folder:
         manifest = _manifest(work, plan, facts, verdicts, shards)
         write_rejects(work, plan, verdicts, folder / "rejects.jsonl")
+        if plan.cleaning.held_out:
+            manifest["held_out"] = write_held_out(work, plan, verdicts, folder / held_out.FOLDER)
         shutil.copy(file_in(work), folder)
         if plan.template_digest:
             shutil.copy(work / FILE, folder)
@@ -121,6 +125,42 @@ def write_rejects(work: Path, plan: Plan, verdicts: dict[str, np.ndarray], out: 
                 at[code] += n
                 for reject in rejected(code, folder, mine, encode):
                     rejects.write((json.dumps(reject.__dict__, ensure_ascii=False) + "\n").encode())
+
+
+def write_held_out(work: Path, plan: Plan, verdicts: dict[str, np.ndarray], out: Path) -> dict[str, dict[str, int]]:
+    """Writes the documents that are held out to a new folder, a file for each language, in the order of their digests.
+
+    A part of a file is then a sample of all of it. Only digests and places in files are kept in memory.
+
+    Returns:
+        The number of documents and of bytes of each language.
+    """
+    found: dict[str, list[tuple[str, Path, int]]] = {}
+    at = dict.fromkeys(verdicts, 0)
+    for part in plan.parts:
+        candidates = work / "parts" / part.name / held_out.CANDIDATES
+        with candidates.open("rb") if candidates.exists() else io.BytesIO() as lines:
+            while line := lines.readline():
+                record = json.loads(line)
+                code = record["lang"]
+                if verdicts[code]["reason"][at[code] + record["place"]] == HELD_OUT:
+                    found.setdefault(code, []).append((record["digest"], candidates, lines.tell() - len(line)))
+        for code, n in read_working_file(work, f"parts/{part.name}/part.json")["documents"].items():
+            at[code] += n
+    out.mkdir()
+    counts = {}
+    for code, places in sorted(found.items()):
+        n_bytes = 0
+        with (out / f"{code}.jsonl").open("w", encoding="utf-8") as file:
+            for _, candidates, begin in sorted(places):
+                with candidates.open("rb") as lines:
+                    lines.seek(begin)
+                    record = json.loads(lines.readline())
+                n_bytes += len(record["text"].encode())
+                kept = {name: value for name, value in record.items() if name not in ("place", "digest")}
+                file.write(json.dumps(kept, ensure_ascii=False) + "\n")
+        counts[code] = {"documents": len(places), "bytes": n_bytes}
+    return counts
 
 
 def _join(work: Path, shards: dict[str, list[str]], corpus: Path) -> None:

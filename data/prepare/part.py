@@ -4,6 +4,7 @@
     parts/1f0c…/rejects.jsonl     where each rejected record stood, why it was rejected, and how it begins
     parts/1f0c…/ces_Latn.ids      token ids of the documents, one after the other
     parts/1f0c…/ces_Latn.parquet  index entries of the documents, and their signatures
+    parts/1f0c…/held_out.jsonl    whole documents that are held out for evaluation, if stage 2 lets them stay
 
 A part is written whole or not at all, so it is the unit of work that is repeated after an interruption.
 """
@@ -26,6 +27,8 @@ from varietas.data.chat.encoder import ChatEncoder, Encode
 from varietas.data.clean import fences, labels, rules, words
 from varietas.data.clean.cleaning import Cleaning, clean
 from varietas.data.clean.duplicates import BANDS, Held, overlaps, signatures
+from varietas.data.clean.select import beginnings, is_held_out
+from varietas.data.corpus import held_out
 from varietas.data.corpus.index import INDEX
 from varietas.data.files import new_folder
 from varietas.data.text.documents import SAMPLE, SIGNALS, Document, NotADocument, Reject
@@ -198,8 +201,8 @@ class _Part:
         if not self._encode.keeps_everything and self._round_trip.characters < DECODED_CHARACTERS:
             ids = [np.frombuffer(content, self._encode.dtype) for content in encoded]
             self._round_trip += round_trip(self._encode.processor, [document.text for document in batch], ids)
-        rows = [_row(document, len(ids) // self._encode.dtype.itemsize) for document, ids in zip(batch, encoded, strict=True)]
-        fixed = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), self._schema, strict=False)]
+        entries = [_row(document, len(ids) // self._encode.dtype.itemsize) for document, ids in zip(batch, encoded, strict=True)]
+        fixed = [pa.array(column, field.type) for column, field in zip(zip(*entries, strict=True), self._schema, strict=False)]
         table = pa.Table.from_arrays([*fixed, *map(pa.array, columns)], schema=self._schema)
         of_language: dict[str, list[int]] = {}
         for number, document in enumerate(batch):
@@ -207,7 +210,18 @@ class _Part:
         for code, members in of_language.items():
             if code not in self._languages:
                 self._languages[code] = _Language(self._folder / code, self._schema)
-            self._languages[code].add([encoded[at] for at in members], table.take(members))
+            rows = table.take(members)
+            self._hold_out([batch[at] for at in members], rows["digest"], self._languages[code].documents)
+            self._languages[code].add([encoded[at] for at in members], rows)
+
+    def _hold_out(self, documents: list[Document], digests: pa.ChunkedArray, first: int) -> None:
+        """Writes which of some documents of a language are held out. `first` is the place of the first of them in the part."""
+        if not self._cleaning.held_out:
+            return
+        with (self._folder / held_out.CANDIDATES).open("a", encoding="utf-8") as file:
+            for at in np.flatnonzero(is_held_out(beginnings(digests), self._cleaning.held_out)).tolist():
+                candidate = {"place": first + at, "digest": digests[at].as_py().hex(), **held_out.record(documents[at])}
+                file.write(json.dumps(candidate, ensure_ascii=False) + "\n")
 
     def _without(self, batch: list[Document], columns: list[np.ndarray], whys: list[str]) -> tuple[list[Document], list[np.ndarray]]:
         """Rejects the documents for which there is a reason, and returns the others with their columns."""

@@ -28,7 +28,7 @@ from varietas.data.clean import fences
 from varietas.data.clean.blocked import domain_lists
 from varietas.data.clean.cleaning import Cleaning
 from varietas.data.clean.duplicates import NO_TEXT, Held, held_out
-from varietas.data.clean.select import VERDICT, select
+from varietas.data.clean.select import HELD_OUT, VERDICT, select
 from varietas.data.corpus import commitment
 from varietas.data.corpus.corpus import SHARD_DOCUMENTS
 from varietas.data.corpus.shards import Shard
@@ -90,6 +90,8 @@ def prepare(
     """
     if (reading.kind == "text") == isinstance(model, ChatModel):
         raise ValueError(f"records of the kind {reading.kind!r} do not go with this tokenizer: a chat template is for conversations alone")
+    if cleaning.held_out and reading.kind == "preferences":
+        raise ValueError(f"clean.held_out={cleaning.held_out}: models are not evaluated on preferences; leave it at 0")
     texts = [path for line in cleaning.overlap_text.splitlines() if cleaning.overlap for path in split_paths(line, " ")]
     overlap_text = {file: stamp_of(file)[1] for file in expand(texts, "clean.overlap_text")}
     parts = parts_of(files, PART_BYTES, reading)
@@ -267,6 +269,8 @@ def finish(work: Path, out: Path, plan: Plan, engine: Engine) -> dict[str, Any]:
         shutil.rmtree(work)
         reasons = ", ".join(f"{reason}: {n}" for reason, n in counts.most_common(3))
         why = f"no usable document ({reasons}); {rejects} gives the reason for each record" if counts else "no record"
+        if any((verdict["reason"] == HELD_OUT).any() for verdict in verdicts.values()):
+            why = f"only documents that are held out; lower clean.held_out={plan.cleaning.held_out}"
         raise ValueError(f"no corpus was written, because the input has {why}")
     tasks = [name for names in shards.values() for name in names]
     engine("shards", [name for name in tasks if not (work / commit.COMMITMENTS / name).exists()], partial(do_shard, work))

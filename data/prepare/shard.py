@@ -14,7 +14,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from varietas.data.chat.encoder import ChatEncoder, Encode
 from varietas.data.chat.marks import learned
-from varietas.data.clean.select import REASONS
+from varietas.data.clean.select import HELD_OUT, REASONS
 from varietas.data.corpus.index import INDEX
 from varietas.data.files import new_folder, write_array
 from varietas.data.ledger.merkle import MerkleTree
@@ -103,8 +103,8 @@ def _documents(
 
 
 def rejected(code: str, part: Path, verdict: np.ndarray, encode: Encode) -> Iterator[Reject]:
-    """Yields a reject for each document of a part that does not stay; `verdict` covers the documents of this part only."""
-    gone = np.flatnonzero(verdict["reason"])
+    """Yields a reject for each document of a part that is left out; `verdict` covers the documents of this part only."""
+    gone = np.flatnonzero((verdict["reason"] > 0) & (verdict["reason"] != HELD_OUT))
     if not len(gone):
         return
     rows = pq.read_table(part / f"{code}.parquet", columns=["tokens", "file", "line"])

@@ -102,6 +102,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
             console.print(f"[yellow]{where}; what was there could not be read and is not counted[/]", soft_wrap=True)
     if changed := ", ".join(f"{what} {n:,}" for what, n in manifest["changed"].items()):
         console.print(f"changed: {changed}")
+    if held_out := manifest.get("held_out", {}):
+        documents, n_bytes = (sum(counts[field] for counts in held_out.values()) for field in ("documents", "bytes"))
+        console.print(f"held out for evaluation: {documents:,} documents, {n_bytes:,} bytes in {len(held_out)} languages")
     if args.html:
         write_page(args.html, manifest)
         console.print(f"page: {args.html}", soft_wrap=True)
