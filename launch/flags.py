@@ -142,6 +142,11 @@ def add_calibrate(parser: argparse.ArgumentParser, form: str) -> None:
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that name a run and say how it uses the machine."""
     parser.add_argument("--run", type=path, required=True, metavar="DIR", help="the run's folder")
+    add_cpu_devices(parser)
+
+
+def add_cpu_devices(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag that says how a run uses a CPU."""
     parser.add_argument(
         "--cpu_devices",
         type=cpu_devices,

@@ -240,6 +240,7 @@ def experiment_of(config: ConfigDict) -> Experiment:
         checkpoint_every=config.checkpoint.every,
         checkpoints_kept=config.checkpoint.keep,
         eval_every=config.eval.every,
+        held_out_bytes=config.eval.held_out_bytes,
     )
 
 

@@ -17,7 +17,7 @@ from varietas.data.tokenizer.model import load as load_tokenizer
 from varietas.launch import backend, resolve
 from varietas.launch.distributed.meeting import is_first, joined
 from varietas.launch.distributed.watchdog import watched
-from varietas.launch.evaluation.bits import Documents, Opened, evaluate
+from varietas.launch.evaluation.bits import Documents, Opened, evaluation
 from varietas.launch.evaluation.tasks import benchmark
 from varietas.launch.models.initial import resolved
 from varietas.launch.models.quantizing import Small, made_small
@@ -27,12 +27,12 @@ from varietas.train.inference.sampling import Sampling, check_lengths
 from varietas.train.run_folder import folder as run_folder
 from varietas.train.run_folder.benchmarks import Benchmark
 from varietas.train.run_folder.config import read_config
+from varietas.train.run_folder.evaluations import Evaluation, Row
 from varietas.train.run_folder.origin import languages_of
 from varietas.train.run_folder.records import Losses, read_losses, readable
 
 if TYPE_CHECKING:  # these import jax, which takes seconds: a mistake is answered without it
     from varietas.model.decoder import Build
-    from varietas.train.inference.evaluate import Row
     from varietas.train.inference.generate import Generator
     from varietas.train.inference.network import Network
 
@@ -152,7 +152,7 @@ class Run:
         self.console.print(outcome.line(exp.steps), soft_wrap=True)
         return outcome.digest is not None
 
-    def evaluate(self, documents: Documents = None, name: str | None = None, step: int | None = None) -> "dict[str, Row]":
+    def evaluate(self, documents: Documents = None, name: str | None = None, step: int | None = None) -> dict[str, Row]:
         """Computes bits per byte of each language.
 
         Args:
@@ -166,7 +166,11 @@ class Run:
         Raises:
             ValueError: If there is no checkpoint, the corpus is not the one that the run was trained on, or `name` is that of another text.
         """
-        return evaluate(self._opened, documents, name, step)
+        return dict(self.evaluation(documents, name, step, again=True).languages)
+
+    def evaluation(self, documents: Documents = None, name: str | None = None, step: int | None = None, again: bool = False) -> Evaluation:
+        """Evaluates as `evaluate` does, with what `varietas.compare` needs. What the folder has of this text is returned unless `again`."""
+        return evaluation(self._opened, documents, name, step, again)
 
     def benchmark(self, tasks: Sequence[str], step: int | None = None, include_path: Path | None = None, **how: Any) -> list[Benchmark]:
         """Asks the model the questions of benchmarks of lm_eval, and keeps the scores in the run's folder.
@@ -279,13 +283,9 @@ class Run:
         export(self.folder, self._experiment.model, lambda: self._network(step), Path(out), form, calibration, self.console)
 
     def digest(self, step: int | None = None) -> str:
-        """Returns the SHA-256 over the parameters of a checkpoint, the same on any mesh.
+        """Returns the SHA-256 over the parameters of the checkpoint after `step` steps, None for the newest. It is the same on any mesh.
 
-        Args:
-            step: The number of steps after which the checkpoint was saved; None for the newest.
-
-        Raises:
-            ValueError: If there is no such checkpoint, or it is damaged or of another model.
+        Raises ValueError if there is no such checkpoint, or it is damaged or of another model.
         """
         run_folder.saved_step(self.folder, step)
         from varietas.train.run_folder.checkpoint import digest_of
@@ -310,7 +310,7 @@ class Run:
 
     @property
     def _opened(self) -> Opened:
-        return Opened(self.folder, self._small, lambda: self.stream, lambda: self._experiment, self._network_in_use, lambda: self._build)
+        return Opened(self.folder, self._small, lambda: self.stream, lambda: self._experiment, self._network_in_use)
 
     @property
     def _build(self) -> "Build":

@@ -15,9 +15,11 @@ ALLOWED = {
 }
 ROOMS = {  # lowest first: a room imports itself, rooms before it
     "data": ("text", "formats", "clean", "tokenizer", "chat", "ledger", "corpus", "prepare", "stream", "summary", "audit", "benchmarks"),
-    "train": ("run_folder", "accounting", "execution", "report", "inference", "serving", "benchmarks", "release", "publication"),
+    "train": (
+        "run_folder", "statistics", "accounting", "execution", "report", "inference", "serving", "benchmarks", "release", "publication",
+    ),
     "launch": ("plan", "prepare", "models", "slurm", "doctor", "distributed", "evaluation", "audit", "verbs"),
-}
+}  # fmt: skip
 NO_JAX = ("configs", "data")
 MOST_FILES, MOST_LINES, MOST_ARGUMENTS = 13, 350, 7
 

@@ -52,6 +52,7 @@ class Experiment:
     checkpoint_every: int
     checkpoints_kept: int
     eval_every: int
+    held_out_bytes: int
 
     @property
     def tokens(self) -> int:

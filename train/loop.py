@@ -5,7 +5,7 @@ each checkpoint.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,8 @@ from varietas.train.step import Batch, State
 
 log = logging.getLogger("varietas")
 
-Evaluate = Callable[[Params, int], dict[str, float]]  # parameters, step -> bits per byte of each language
+# parameters, step, tokens seen of each language -> what is shown: bits per byte of each language, and parity
+Evaluate = Callable[[Params, int, Mapping[str, int]], dict[str, float]]
 
 
 def train(
@@ -133,8 +134,9 @@ def train(
                         saved = n
                     if evaluate is not None and to_evaluate:
                         rest()
+                        tokens_seen = dict(zip(stream.corpus.languages, recorder.seen.tolist(), strict=True))
                         with attempt.spent(EVALUATION):
-                            bits_per_byte = interrupts.wait(partial(evaluate, execution.state.params, n), together=True)
+                            bits_per_byte = interrupts.wait(partial(evaluate, execution.state.params, n, tokens_seen), together=True)
                         if metrics:
                             metrics.write_evaluation(n, bits_per_byte or {})
                     if to_save or to_evaluate:

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from varietas.launch.evaluation.comparing import compare
     from varietas.launch.models.averaging import average
     from varietas.launch.models.extending import extend
     from varietas.launch.models.importing import import_model
@@ -11,13 +12,14 @@ if TYPE_CHECKING:
     from varietas.launch.run import Run
 
 __version__ = "0.1.0"
-__all__ = ["Run", "Small", "__version__", "average", "extend", "import_model", "quantization_damage"]
+__all__ = ["Run", "Small", "__version__", "average", "compare", "extend", "import_model", "quantization_damage"]
 
 
 HOMES = {
     "Run": "run",
     "Small": "models.quantizing",
     "average": "models.averaging",
+    "compare": "evaluation.comparing",
     "extend": "models.extending",
     "import_model": "models.importing",
     "quantization_damage": "models.quantizing",

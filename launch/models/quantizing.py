@@ -1,7 +1,7 @@
 """`varietas.quantization_damage`: what small forms of a model cost in each language."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,12 @@ from varietas.data.tokenizer.model import load as load_tokenizer
 from varietas.launch import backend, resolve
 from varietas.launch.flags import FORMS, SMALL
 from varietas.train.run_folder.config import read_config
-from varietas.train.run_folder.evaluations import text_digest
+from varietas.train.run_folder.evaluations import DECLARATION, Row, evaluation_text, text_digest
 from varietas.train.run_folder.folder import saved_step
 from varietas.train.run_folder.origin import languages_of
 
 if TYPE_CHECKING:
     from varietas.model.formats.gguf import Importances
-    from varietas.train.inference.evaluate import Row
     from varietas.train.inference.network import Network
 
 log = logging.getLogger("varietas")
@@ -55,7 +54,7 @@ class Form:
 
     name: str  # of FORMS or SMALL
     bytes: int
-    languages: "dict[str, Row]"
+    languages: Mapping[str, Row]
 
 
 def made_small(network: "Network", run: Path, small: Small) -> "Network":
@@ -124,7 +123,7 @@ def quantization_damage(
     from varietas.model.decoder import Decoder
     from varietas.model.linear.quantize import quantize
     from varietas.train.inference.network import load
-    from varietas.train.inference.score import baselines, evaluation_text, score
+    from varietas.train.inference.score import baselines, score
     from varietas.train.program import mesh_of
 
     exp, languages = resolve.experiment_of(resolved), languages_of(run)
@@ -134,9 +133,9 @@ def quantization_damage(
 
         architecture_of(exp.model)  # raises what llama.cpp does not know
     network, _ = load(run, exp.model, mesh_of(exp), step)
-    text = evaluation_text(None if documents is None else list(documents), languages)
+    text = evaluation_text(DECLARATION, None if documents is None else list(documents), languages)
     base = baselines(exp, None, run, network.mesh, text, Decoder)
-    found = [Form("f32", _bytes(network.params), score(network, base, exp))]
+    found = [Form("f32", _bytes(network.params), score(network, base, exp, step, {}).languages)]
     known = {} if calibration is None else _importances(network, run, calibration)
     for form in forms:
         for name, by in ((form, {}), *([(f"{form} calibrated", known)] if known and form in CALIBRATED else [])):
@@ -145,7 +144,7 @@ def quantization_damage(
                 size = _bytes(params)
             else:
                 params, size = as_in_file(network.params, exp.model, form, network.mesh, by), bytes_in_file(exp.model, form)
-            found.append(Form(name, size, score(replace(network, params=params), base, exp)))
+            found.append(Form(name, size, score(replace(network, params=params), base, exp, step, {}).languages))
     bits = {each.name: {code: row["bits_per_byte"] for code, row in each.languages.items()} for each in found}
     record = {each.name: {"bytes": each.bytes, "bits_per_byte": bits[each.name]} for each in found}
     about = {"step": step, "text": text.about, "text_digest": text_digest(text.documents), "calibration_digest": calibrated_on}

@@ -1,26 +1,33 @@
-"""`varietas evaluate`: bits per byte of every language."""
+"""`varietas evaluate`: bits per byte of every language, and how several models differ in them."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from varietas.launch.evaluation.tables import comparison_table, evaluation_table, source_table, summary, verdict
 from varietas.launch.evaluation.tasks import add_tasks, refuse_alone, report, settings_of
-from varietas.launch.flags import add_chat, add_processes, add_run, add_small, add_text, non_negative_int, not_empty
+from varietas.launch.flags import add_chat, add_cpu_devices, add_processes, add_small, add_text, non_negative_int, not_empty, refuse_unused
 
 if TYPE_CHECKING:
-    from varietas.train.inference.evaluate import Row
+    from varietas.data.text.documents import Document
+    from varietas.launch.run import Run
 
-SUMMARY = "measure bits per byte of every language, the worst first"
-EXAMPLE = "varietas evaluate --run runs/demo --text 'my/*.jsonl'"
-MANY = 30  # languages that are listed by name
+SUMMARY = "measure bits per byte of every language, the worst first, or compare models language by language"
+EXAMPLE = "varietas evaluate --run runs/demo --text 'my/*.jsonl'; to compare: varietas evaluate --run runs/a --run runs/b@400"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    add_run(parser)
+    parser.add_argument(
+        "--run",
+        type=not_empty,
+        action="append",
+        required=True,
+        metavar="DIR",
+        help="the run's folder, with @STEP for another checkpoint or @int8 for a small form; if given again, models are compared",
+    )
+    add_cpu_devices(parser)
     add_processes(parser)
     parser.add_argument("--step", type=non_negative_int, metavar="N", help="the checkpoint after N steps (default: the newest)")
     add_text(parser)
@@ -37,64 +44,81 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
+    from varietas.launch.evaluation.comparing import named
     from varietas.launch.inputs import small_of, text_of
     from varietas.launch.run import Run
     from varietas.train.run_folder.evaluations import name_for
 
     refuse_alone(args)
     documents = None if args.tasks else text_of(args, console)
-    opened = Run.open(args.run, args.cpu_devices, console=console, corpus=args.corpus, small=small_of(args, console))
+    models = [named(name) for name in args.run]
+    if len(models) > 1:
+        refuse_unused(args, ("step", "quantize", "calibrate"), "is of a single run; with several, name RUN@STEP or RUN@int8")
+        refuse_unused(args, ("tasks",), "asks a single model; name one --run")
+        if len(set(models)) < len(models):
+            raise ValueError(f"--run {' --run '.join(args.run)}: name each model once")
+        runs = [Run.open(one.run, args.cpu_devices, console=console, corpus=args.corpus, small=one.small) for one in models]
+        steps = [one.step for one in models]
+    else:
+        (model,), small = models, small_of(args, console)
+        if (model.small and small) or (model.step is not None and args.step is not None):
+            raise ValueError(f"--run {model.name} names a step or a form already; leave --step or --quantize out")
+        runs = [Run.open(model.run, args.cpu_devices, console=console, corpus=args.corpus, small=small or model.small)]
+        steps = [args.step if model.step is None else model.step]
     if args.tasks:
-        report(opened.benchmark(args.tasks, args.step, args.include_path, **settings_of(args)), args.run, console)
+        report(runs[0].benchmark(args.tasks, steps[0], args.include_path, **settings_of(args)), runs[0].folder, console)
         return 0
-    name = name_for(args.text, args.name)
-    with console.status("evaluating"):
-        rows = opened.evaluate(documents, name, args.step)
-    console.print(evaluation_table(rows))
-    console.print(summary(rows))
+    given = None if documents is None else list(documents)
+    for name, text in _texts(runs[0], name_for(args.text, args.name), given):
+        if len(runs) > 1:
+            _compare(runs, steps, [one.name for one in models], name, text, console)
+            continue
+        with console.status(f"evaluating on {name}"):
+            evaluation = runs[0].evaluation(text, name, steps[0], again=True)
+        console.print(evaluation_table(evaluation.languages), summary(evaluation), sep="\n")
+        if (sources := source_table(evaluation.languages)) is not None:
+            console.print(sources)
     return 0
 
 
-def evaluation_table(rows: "Mapping[str, Row]") -> Table:
-    """Tables the languages in the order of the rows, which is the worst first."""
-    from varietas.data.text.languages import name
-    from varietas.train.run_folder.evaluations import few_bytes
+def _texts(run: "Run", name: str, given: "list[Document] | None") -> "Iterator[tuple[str, list[Document] | None]]":
+    """Yields the name and the documents of each text to evaluate on; None for the Declaration, after which held-out text follows."""
+    from varietas.data.corpus.held_out import held_out_documents
+    from varietas.train.run_folder.evaluations import HELD_OUT
+    from varietas.train.run_folder.origin import trains
 
-    table = Table(box=None, pad_edge=False, collapse_padding=True)
-    for heading in ("language", "", "bits/byte", "×English", "<unigram", "unigram", "untrained", "tokens/word", "bytes"):
-        table.add_column(heading, justify="left" if heading in ("language", "") else "right", no_wrap=True)
-    table.columns[1].max_width = 18
-    english = rows.get("eng_Latn")
-    for code, row in rows.items():
-        table.add_row(
-            code,
-            name(code),
-            f"{row['bits_per_byte']:.3f}",
-            f"{row['bits_per_byte'] / english['bits_per_byte']:.2f}" if english else "–",
-            f"{1 - row['bits_per_byte'] / row['unigram']:.0%}" if row["unigram"] else "–",
-            *("–" if bits is None else f"{bits:.3f}" for bits in (row["unigram"], row["untrained"])),
-            f"{row['tokens'] / max(1, row['words']):.2f}",
-            f"{row['bytes']:,}{'*' if few_bytes(row) else ' '}",
-            style="" if row["trained_on"] else "dim",
-        )
-    return table
+    yield name, given
+    if given is None and trains(run.folder) and (held_out := held_out_documents(run.stream.corpus, run.config.eval.held_out_bytes)):
+        yield HELD_OUT if name == "declaration" else f"{HELD_OUT}-{name}", held_out
 
 
-def summary(rows: "Mapping[str, Row]") -> Text:
-    """Says which languages are best and worst, how far they are apart, and what the marks of the table mean."""
-    from varietas.data.text.languages import name
-    from varietas.train.run_folder.evaluations import FEW_BYTES, compared, few_bytes
+def _compare(
+    runs: "Sequence[Run]", steps: Sequence[int | None], labels: Sequence[str], name: str, text: "list[Document] | None", console: Console
+) -> None:
+    """Evaluates runs on a text where they have not been, compares each with the first one, and keeps that in its folder."""
+    from varietas.launch.distributed.meeting import is_first
+    from varietas.train.statistics.comparisons import FILE, Compared, keep
+    from varietas.train.statistics.paired import compare
 
-    scores = compared(rows)
-    (worst, high), (best, low) = next(iter(scores.items())), list(scores.items())[-1]
-    lines = [
-        "<unigram: how far below a model that knows only token frequencies; ×English: bits per byte over those of English",
-        f"best {name(best)} {low:.3f}, worst {name(worst)} {high:.3f}: {high / low:.2f} × as many bits per byte",
-    ]
-    if not all(row["trained_on"] for row in rows.values()):
-        untrained = [name(code) for code, row in rows.items() if not row["trained_on"]]
-        listed = ", ".join(untrained) if len(untrained) <= MANY else f"{len(untrained)} languages"
-        lines.append(f"dim, no training text: {listed}")
-    if any(map(few_bytes, rows.values())):
-        lines.append(f"*: less than {FEW_BYTES} bytes of text, so mostly chance")
-    return Text("\n".join(lines))
+    found: list[Compared] = []
+    for run, step, label in zip(runs, steps, labels, strict=True):
+        with console.status(f"evaluating {label} on {name}"):
+            found.append(Compared(label, run.evaluation(text, _name(run, runs[0], name), step)))
+    for run, second in zip(runs[1:], found[1:], strict=True):
+        comparison = compare(found[0].evaluation, second.evaluation)
+        about = f"{second.label} against {found[0].label} on {second.evaluation.text}: bits per byte, fewer are better"
+        console.print(about, soft_wrap=True, markup=False)
+        console.print(comparison_table(found[0], second, comparison), verdict(found[0], second, comparison), sep="\n")
+        if is_first():
+            keep(run.folder, found[0], second, comparison)
+            console.print(f"kept in {run.folder / FILE}", soft_wrap=True)
+
+
+def _name(run: "Run", first: "Run", name: str) -> str:
+    """Returns the name of an evaluation in a run's folder: held-out text of another corpus than its own is named after that corpus."""
+    from varietas.train.run_folder.evaluations import HELD_OUT, default_name
+    from varietas.train.run_folder.origin import trains
+
+    if not name.startswith(HELD_OUT) or (trains(run.folder) and run.stream.corpus.digest == first.stream.corpus.digest):
+        return name
+    return f"{HELD_OUT}-of-{default_name([str(first.stream.corpus.path)])}"

@@ -54,7 +54,7 @@ def more_bits(run: varietas.Run, samples: int) -> dict[str, dict[str, float]]:
     texts, (network, _) = encode(documents(EVALUATED), run.folder), run._network()
 
     def bits(network: Network) -> dict[str, float]:
-        return nats(network, texts, run.config.data.seq_len, 64)
+        return {code: float(of_documents.sum()) for code, of_documents in nats(network, texts, run.config.data.seq_len, 64).items()}
 
     whole, found = bits(network), {}
     for name, form in forms.items():

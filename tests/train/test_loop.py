@@ -1,6 +1,7 @@
 """The order in which a run writes its files, and what it evaluates."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,9 @@ def test_an_evaluation_gets_the_parameters_of_its_step(tmp_path: Path, corpus_fo
     run = varietas.Run("tiny", {**FIELDS, "eval.every": 2}, folder=tmp_path / "run")
     evaluated, shown = list[tuple[int, str]](), list[tuple[int, dict[str, float]]]()
 
-    def evaluate(params: Any, step: int) -> dict[str, float]:
+    def evaluate(params: Any, step: int, tokens_seen: Mapping[str, int]) -> dict[str, float]:
         evaluated.append((step, digest(params)))
+        assert sum(tokens_seen.values()) == sum(record["tokens"] for record in run.metrics[:step])
         return {"ces_Latn": float(step)}
 
     monkeypatch.setattr("varietas.train.run.evaluator", lambda *_: evaluate)

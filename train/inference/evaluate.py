@@ -4,9 +4,10 @@ Bits per byte can be compared between tokenizers, unlike the loss per token. Eve
 `data.seq_len` are read in windows that overlap by half, and a window scores only the tokens that were not scored before.
 """
 
+import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -27,8 +28,10 @@ from varietas.model.linear.lora import applied, whole
 from varietas.model.loss import cross_entropy
 from varietas.model.sharding import batch_sharding, on_all
 from varietas.train.inference.network import Network
+from varietas.train.statistics.bootstrap import Interval, percentile_interval, resampled
 
 log = logging.getLogger("varietas")
+DIGITS = 16  # of the digest of a document
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,15 @@ class Text:
 
     documents: tuple[np.ndarray, ...]  # token ids of each document, bos first
     scored: tuple[np.ndarray, ...]  # whether each of these tokens is scored, bool: all but bos; of a conversation, what is learned
-    bytes: int
+    sizes: tuple[int, ...]  # bytes of each document
     words: int
+    digests: tuple[str, ...]  # of each document, as in `evaluations.Documents`
+    sources: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        """The number of bytes that are scored."""
+        return sum(self.sizes)
 
     @property
     def tokens(self) -> int:
@@ -61,10 +71,12 @@ def encode(documents: Iterable[Document], run: Path) -> dict[str, Text]:
     processor = chat.processor if chat else load(file_in(run))
     texts = dict[str, Text]()
     for code, group in sorted(grouped.items()):
-        encoded = [found for document in group if (found := _encoded(document, processor, chat))]
+        encoded = [(*found, document) for document in group if (found := _encoded(document, processor, chat))]
         if encoded:
-            ids, scored, said = zip(*encoded, strict=True)
-            texts[code] = Text(ids, scored, sum(len(text.encode()) for text in said), sum(len(text.split()) for text in said))
+            ids, scored, said, kept = zip(*encoded, strict=True)
+            sizes, words = tuple(len(text.encode()) for text in said), sum(len(text.split()) for text in said)
+            digests = tuple(hashlib.sha256(document.content).hexdigest()[:DIGITS] for document in kept)
+            texts[code] = Text(ids, scored, sizes, words, digests, tuple(document.source for document in kept))
     return texts
 
 
@@ -104,8 +116,8 @@ def windows(ids: np.ndarray, length: int) -> Iterator[tuple[np.ndarray, int]]:
 
 def nats(
     network: Network, texts: dict[str, Text], length: int, batch_size: int, between: Callable[[], None] = lambda: None
-) -> dict[str, float]:
-    """Computes the negative log-likelihood of each language's text, in nats.
+) -> dict[str, np.ndarray]:
+    """Computes the negative log-likelihood of each document of each language, in nats: float64 (documents,).
 
     Args:
         network: The model.
@@ -115,11 +127,11 @@ def nats(
         between: Called before each batch; what it raises ends the computation.
     """
     graph, _ = graph_and_shapes(network.config, network.build)
-    total = dict.fromkeys(texts, 0.0)
+    total = {code: np.zeros(len(text.documents)) for code, text in texts.items()}
     todo = (
-        (code, ids, scored[len(scored) - n :])
+        (total[code][number : number + 1], ids, scored[len(scored) - n :])
         for code, text in texts.items()
-        for document, of_document in zip(text.documents, text.scored, strict=True)
+        for number, (document, of_document) in enumerate(zip(text.documents, text.scored, strict=True))
         for (ids, n), (scored, _) in zip(windows(document, length), windows(of_document, length), strict=True)
     )
     with jax.set_mesh(network.mesh):
@@ -132,8 +144,8 @@ def nats(
             sharding = batch_sharding(network.mesh)
             on_device = (jax.make_array_from_callback(x.shape, sharding, x.__getitem__) for x in rows.values())
             nll = np.asarray(_score(graph, network.config, network.params, *on_device), np.float64)
-            for r, (code, ids, scored) in enumerate(group):
-                total[code] += float(nll[r, len(ids) - 1 - len(scored) : len(ids) - 1][scored].sum())
+            for r, (of_document, ids, scored) in enumerate(group):
+                of_document += float(nll[r, len(ids) - 1 - len(scored) : len(ids) - 1][scored].sum())
     return total
 
 
@@ -175,6 +187,15 @@ def unigram_frequency(stream: Stream, tokens: int) -> tuple[np.ndarray, int]:
     return frequency, int(stream.tokens[read].sum())
 
 
+class Part(TypedDict):
+    """How well the documents of a language are predicted that have the same source."""
+
+    bits_per_byte: float
+    interval: Interval | None
+    bytes: int
+    documents: int
+
+
 class Row(TypedDict):
     """How well a language is predicted. The first three figures are bits per byte."""
 
@@ -185,34 +206,66 @@ class Row(TypedDict):
     tokens: int
     words: int
     trained_on: bool
+    interval: Interval | None  # of bits_per_byte; None for a single document
+    documents: int
+    tokens_seen: int | None  # of this language in training, up to this step; None if it is not known
+    sources: dict[str, Part]  # by name, most bytes first; empty if the whole text has one
 
 
 def table(
-    texts: dict[str, Text], trained: dict[str, float], untrained: dict[str, float], unigram: dict[str, float], trained_on: Set[str] | None
+    texts: dict[str, Text],
+    trained: dict[str, np.ndarray],
+    untrained: dict[str, float],
+    unigram: dict[str, float],
+    trained_on: Set[str] | None,
+    tokens_seen: Mapping[str, int],
 ) -> dict[str, Row]:
     """Returns a row for each language, the worst (most bits per byte) first.
 
     Args:
         texts: From `encode`.
-        trained: The likelihoods of the trained model by language, in nats.
-        untrained: Those of the model with random parameters; empty if they are not known.
+        trained: The likelihoods of the trained model, from `nats`.
+        untrained: Those of the model with random parameters by language, in nats; empty if they are not known.
         unigram: Those of the token frequencies; empty if there is no mixture.
         trained_on: The languages that have text in the mixture; None if it is not known.
+        tokens_seen: The tokens of each language that training has read; empty if they are not known.
     """
-
-    def bits(nats: float, text: Text) -> float:
-        return round(nats / math.log(2) / max(1, text.bytes), 4)
-
-    rows = {
-        code: Row(
-            bits_per_byte=bits(trained[code], text),
-            untrained=bits(untrained[code], text) if untrained else None,
-            unigram=bits(unigram[code], text) if unigram else None,
+    several = len({source for text in texts.values() for source in text.sources}) > 1
+    rows = {}
+    for code, text in texts.items():
+        whole = _part(code, trained[code], text, np.arange(len(text.sizes)))
+        rows[code] = Row(
+            bits_per_byte=whole["bits_per_byte"],
+            untrained=_bits(untrained[code], text.bytes) if untrained else None,
+            unigram=_bits(unigram[code], text.bytes) if unigram else None,
             bytes=text.bytes,
             tokens=text.tokens,
             words=text.words,
             trained_on=trained_on is None or code in trained_on,
+            interval=whole["interval"],
+            documents=whole["documents"],
+            tokens_seen=tokens_seen.get(code, 0) if tokens_seen else None,
+            sources=_by_source(code, trained[code], text) if several else {},
         )
-        for code, text in texts.items()
-    }
     return dict(sorted(rows.items(), key=lambda item: -item[1]["bits_per_byte"]))
+
+
+def _bits(nats: float, size: int) -> float:
+    return round(nats / math.log(2) / max(1, size), 4)
+
+
+def _by_source(code: str, nats: np.ndarray, text: Text) -> dict[str, Part]:
+    places: dict[str, list[int]] = {}
+    for place, source in enumerate(text.sources):
+        places.setdefault(source, []).append(place)
+    parts = {source: _part(code, nats, text, np.array(mine)) for source, mine in places.items()}
+    return dict(sorted(parts.items(), key=lambda item: -item[1]["bytes"]))
+
+
+def _part(code: str, nats: np.ndarray, text: Text, places: np.ndarray) -> Part:
+    """Returns how well the documents at these places are predicted."""
+    mine, sizes = nats[places], np.array(text.sizes)[places]
+    low, high = percentile_interval(resampled(code, mine, sizes)) if len(mine) > 1 else (0.0, 0.0)
+    interval = (round(low, 4), round(high, 4)) if len(mine) > 1 else None
+    size = int(sizes.sum())
+    return Part(bits_per_byte=_bits(float(mine.sum()), size), interval=interval, bytes=size, documents=len(mine))

@@ -1,18 +1,24 @@
-"""The evaluation section: the results of each language on every evaluation text, side by side, in detail and over steps."""
+"""The evaluation section: the results of each language on every evaluation text, side by side, in detail and over steps.
+
+Beside each result stand its interval and the tokens of the language that training has read, so that too little data and a poor result for
+the data can be told apart.
+"""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from varietas.data.text import languages
 from varietas.train.report.axes import linear_axis, step_axis
 from varietas.train.report.by_language import panels
 from varietas.train.report.charts import Line, line_chart
-from varietas.train.report.figures import figure, finite, fixed, percent, plural, quotient
+from varietas.train.report.figures import compact, figure, finite, fixed, percent, plural, quotient
 from varietas.train.report.markup import esc, quiet
 from varietas.train.run_folder.evaluations import FEW_BYTES, Evaluation, Row, compared, few_bytes
-from varietas.train.run_folder.records import number
+from varietas.train.run_folder.records import mapping, number
 
-COLUMNS = ("Bits per byte", "Ratio to English", "Below unigram", "Untrained", "Unigram", "Tokens per word", "Bytes")
+COLUMNS = ("Bits per byte", "95 %", "Tokens seen", "Ratio to English", "Below unigram", "Untrained", "Unigram", "Tokens per word", "Bytes")
+MEASURES = {"gap": "Worst − best", "ratio": "Worst / best", "gini": "Gini coefficient"}  # of parity
 STATUS = {"eu": "EU", "candidate": "candidate", "other": "other"}
 
 
@@ -27,7 +33,9 @@ def evaluation_section(evaluations: Mapping[str, Sequence[Evaluation]]) -> str:
     drawn = []
     for place, found in enumerate(evaluations.values()):
         explained = explanation(found[-1]) if place == 0 else ""
-        inner = about(found[-1]) + details(found[-1]) + explained + (course(found) if len(found) > 1 else "")
+        inner = about(found[-1]) + details(found[-1]) + explained + by_source(found[-1])
+        inner += parity_table({f"Step {figure(found[-1].step)}": found[-1].parity})
+        inner += course(found) if len(found) > 1 else ""
         heading = f"{esc(found[-1].name)}, after step {figure(found[-1].step)}"
         if len(evaluations) == 1:
             drawn.append(inner)
@@ -87,7 +95,12 @@ def details(evaluation: Evaluation) -> str:
     codes, rows = worst_first(evaluation), evaluation.languages
     english = next((score(rows[code]) for code in codes if languages.find(code) is languages.LANGUAGES["eng_Latn"]), None)
     longest = max(finite(score(row) for row in rows.values()), default=0.0)
-    shown = [name for name in COLUMNS if english or name != "Ratio to English"]
+    absent = {
+        "Ratio to English": not english,
+        "95 %": not any(row.get("interval") for row in rows.values()),
+        "Tokens seen": not any(row.get("tokens_seen") for row in rows.values()),
+    }
+    shown = [name for name in COLUMNS if not absent.get(name)]
     body = []
     for code in codes:
         row, bits = rows[code], score(rows[code])
@@ -95,6 +108,8 @@ def details(evaluation: Evaluation) -> str:
         part, length = quotient(bits, unigram), 100 * (quotient(bits, longest) or 0.0)
         cells = {
             "Bits per byte": f'<b>{fixed(bits)}</b><span class="meter"><i style="width:{length:.1f}%"></i></span>',
+            "95 %": interval(row.get("interval")),
+            "Tokens seen": compact(number(row.get("tokens_seen"))),
             "Ratio to English": fixed(quotient(bits, english), 2),
             "Below unigram": percent(None if part is None else 1 - part),
             "Untrained": fixed(untrained),
@@ -107,6 +122,43 @@ def details(evaluation: Evaluation) -> str:
     return table(shown, body)
 
 
+def interval(value: object) -> str:
+    """Formats an interval; a dash stands for none."""
+    found = bounds(value)
+    return f"{fixed(found[0])} … {fixed(found[1])}" if found else "–"
+
+
+def by_source(evaluation: Evaluation) -> str:
+    """Draws the table of bits per byte by source, folded; nothing if the text has a single source."""
+    parts = {code: mapping(row.get("sources")) for code, row in evaluation.languages.items()}
+    if not (sources := dict.fromkeys(source for of in parts.values() for source in of)):
+        return ""
+    rows = []
+    for code in worst_first(evaluation):
+        found = [mapping(parts[code].get(source)) for source in sources]
+        cells = (f"<td>{fixed(score(part))}<br><small>{interval(part.get('interval'))}</small></td>" for part in found)
+        rows.append(f"<tr>{heading_cell(code, evaluation.languages[code])}{''.join(cells)}</tr>")
+    return f"<details><summary>By source</summary>{table([esc(source) or 'no source' for source in sources], rows)}</details>"
+
+
+def parity_table(parities: Mapping[str, Mapping[str, Any]]) -> str:
+    """Draws how far apart the languages are, with a column for each evaluation; nothing if that is not known."""
+    if not all(parities.values()):
+        return ""
+    rows = []
+    for key, name in MEASURES.items():
+        found = [mapping(parity.get(key)) for parity in parities.values()]
+        cells = (f"<b>{fixed(number(of.get('value')))}</b><br><small>{interval(of.get('interval'))}</small>" for of in found)
+        rows.append(f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Parity of languages", *parities))
+    counted = figure(number(next(iter(parities.values())).get("languages")))
+    note = (
+        f"Bits per byte of {counted} languages with enough text, of those that training has read. The Gini coefficient is half the mean "
+        "difference between two languages over the mean, and 0 if all are equal. Small figures are 95 % intervals."
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{quiet(note)}'
+
+
 def explanation(evaluation: Evaluation) -> str:
     """Explains the columns of `details`."""
     note = (
@@ -116,6 +168,8 @@ def explanation(evaluation: Evaluation) -> str:
     )
     if len(evaluation.languages) > 1:
         note = f"Worst language first. {note}"
+    if any(row.get("interval") for row in evaluation.languages.values()):
+        note += " “95 %” is the interval in which the result lies if other documents like these are drawn (bootstrap over documents)."
     if any(few_bytes(row) for row in evaluation.languages.values()):
         note += f" “Short text” marks less than {FEW_BYTES} bytes: the result is mostly chance."
     return quiet(note)
@@ -150,4 +204,89 @@ def course(found: Sequence[Evaluation]) -> str:
         f"{FEW_BYTES} bytes of text; if there are none, over all languages. Each language has the same weight in the mean."
     )
     chart = line_chart([worst, mean, best], title="Worst, mean and best: bits per byte")
-    return heading + panels(lines, ends, mean, x_axis, y_axis) + above + chart + below
+    return heading + panels(lines, ends, mean, x_axis, y_axis) + above + chart + below + parity_course(found) + by_tokens(found)
+
+
+def parity_course(found: Sequence[Evaluation]) -> str:
+    """Draws the figures of parity over steps, with their intervals; nothing if they are not known."""
+    drawn = []
+    for key, name in MEASURES.items():
+        known = [(evaluation.step, mapping(evaluation.parity.get(key))) for evaluation in found]
+        points = [(step, value, bounds(of.get("interval"))) for step, of in known if (value := number(of.get("value"))) is not None]
+        if points:
+            steps, values, intervals = zip(*points, strict=True)
+            low, high = zip(*filter(None, intervals), strict=True) if all(intervals) else ((), ())
+            drawn.append(line_chart([Line("", steps, values, low, high)], title=name, height=150))
+    if not drawn:
+        return ""
+    note = "How far apart the languages are that the run trained on; 95 % intervals as bands. Lower is fairer."
+    return f'<div class="side">{"".join(drawn)}</div>{quiet(note)}'
+
+
+def by_tokens(found: Sequence[Evaluation]) -> str:
+    """Draws bits per byte of each language over the tokens that training has read of it; nothing if these are not known."""
+    lines = {}
+    for code in dict.fromkeys(code for evaluation in found for code in evaluation.languages):
+        rows = [evaluation.languages.get(code, {}) for evaluation in found]
+        points = [(x, y) for row in rows if (x := number(row.get("tokens_seen"))) and (y := score(row)) is not None]
+        if points:
+            lines[code] = Line(languages.name(code), [x for x, _ in points], [y for _, y in points])
+    if len(lines) < 2:
+        return ""
+    n = max(len(line.x) for line in lines.values())
+    whole = [line for line in lines.values() if len(line.x) == n]
+    mean = Line(
+        "mean", [fmean(line.x[k] for line in whole) for k in range(n)], [fmean(finite([line.y[k] for line in whole])) for k in range(n)]
+    )
+    x_axis = step_axis([x for line in lines.values() for x in line.x])
+    y_axis = linear_axis(finite(y for line in lines.values() for y in line.y))
+    ends = {code: finite(line.y)[-1] for code, line in lines.items()}
+    note = (
+        f"The same results over the tokens that training has read of each language. Each panel spans 0 to {compact(x_axis.high)} tokens "
+        f"and {figure(y_axis.low)} to {figure(y_axis.high)} bits per byte. A curve that ends early lacks data. A curve above the grey mean "
+        "at as many tokens does worse with the same data: its text is harder, its tokens carry less, or the data are poorer."
+    )
+    return f"<h3>By tokens seen</h3>{panels(lines, ends, mean, x_axis, y_axis)}{quiet(note)}"
+
+
+def comparisons_section(records: Sequence[Mapping[str, Any]]) -> str:
+    """Shows how the run differs from others with which `varietas evaluate --run … --run …` has compared it, newest first."""
+    drawn = []
+    for record in reversed(records):
+        rows = [mapping(row) for row in record.get("languages") or () if mapping(row)]
+        heading = " against ".join(
+            f"{esc(str(record.get(label, '')))} (step {figure(number(record.get(step)))})"
+            for label, step in (("label", "step"), ("against", "against_step"))
+        )
+        changes = [None if (b := number(row.get("second"))) is None or (a := number(row.get("first"))) is None else b - a for row in rows]
+        sure = [change for row, change in zip(rows, changes, strict=True) if row.get("significant") and change]
+        body = []
+        for row, change in zip(rows, changes, strict=True):
+            p = number(row.get("p"))
+            mark = "–" if p is None else "no difference" if not row.get("significant") else "worse" if (change or 0) > 0 else "better"
+            cells = (fixed(number(row.get("first"))), fixed(number(row.get("second"))), f"<b>{fixed(change)}</b>")
+            figures = (*cells, interval(row.get("interval")), "–" if p is None else fixed(p), mark, figure(number(row.get("documents"))))
+            body.append(f"<tr>{heading_cell(str(row.get('code')), {})}{''.join(f'<td>{cell}</td>' for cell in figures)}</tr>")
+        better, tested = sum(change < 0 for change in sure), sum(number(row.get("p")) is not None for row in rows)
+        summary = (
+            f"Better in {plural(better, 'language')}, worse in {figure(len(sure) - better)}, not significantly different in "
+            f"{figure(tested - len(sure))}. {plural(len(rows) - tested, 'language')} with a single document cannot be tested. "
+            f"Text: {esc(str(record.get('text') or record.get('name', '')))}."
+        )
+        columns = ("First", "Second", "Change", "95 %", "p", "Verdict", "Documents")
+        parities = [mapping(of) for of in record.get("parity") or ()]
+        both = dict(zip(("First", "Second"), parities, strict=False)) if len(parities) == 2 else {"": {}}
+        inner = quiet(summary) + table(columns, body) + parity_table(both)
+        drawn.append(f"<h3>{heading}</h3>{inner}" if not drawn else f"<details><summary>{heading}</summary>{inner}</details>")
+    note = (
+        "Bits per byte over the documents that both were evaluated on, worst change first. Intervals come from a paired bootstrap over "
+        "documents; p-values from a randomisation test, with Holm’s correction for the number of languages: the chance that any verdict of "
+        "“better” or “worse” is wrong is 5 %."
+    )
+    return "".join(drawn) + quiet(note)
+
+
+def bounds(value: object) -> tuple[float, float] | None:
+    """Returns an interval if a value is one, otherwise None."""
+    low, high = map(number, value) if isinstance(value, (list, tuple)) and len(value) == 2 else (None, None)
+    return None if low is None or high is None else (low, high)

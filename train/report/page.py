@@ -9,7 +9,7 @@ from varietas.data.files import write_atomically
 from varietas.train.accounting.goodput import read_account
 from varietas.train.report.benchmarks import benchmarks_section
 from varietas.train.report.by_language import losses_section
-from varietas.train.report.comparison import evaluation_section
+from varietas.train.report.comparison import comparisons_section, evaluation_section
 from varietas.train.report.experts import experts_section, read_loads
 from varietas.train.report.header import header
 from varietas.train.report.history import read_json, read_metrics
@@ -26,6 +26,7 @@ from varietas.train.report.spent import time_section
 from varietas.train.run_folder.benchmarks import read_all as read_benchmarks
 from varietas.train.run_folder.evaluations import read_all
 from varietas.train.run_folder.records import mapping
+from varietas.train.statistics.comparisons import FILE as COMPARISONS
 
 FILE = "report.html"
 
@@ -48,6 +49,8 @@ def render(run: Path) -> str:
     history = read_metrics(run / "metrics.jsonl")
     env, mixture = mapping(read_json(run / "environment.json")), mapping(read_json(run / "mixture.json"))
     evaluations = read_all(run)
+    listed = mapping(read_json(run / COMPARISONS)).get("comparisons")
+    compared = [record for record in listed if mapping(record)] if isinstance(listed, list) else []
     main = next((found[-1] for found in evaluations.values()), None)
     speed = [("tokens_per_second", "Tokens per second", False), ("mfu", "Share of peak FLOP/s", False)]
     preferred = [
@@ -67,6 +70,7 @@ def render(run: Path) -> str:
         **(steps if history.steps else {}),
         "Mixture": mixture_section(history, mixture),
         "Evaluation": evaluation_section(evaluations),
+        **({"Comparisons": comparisons_section(compared)} if compared else {}),
         **({"Benchmarks": benchmarks_section(benchmarks)} if (benchmarks := read_benchmarks(run)) else {}),
         "Samples": samples_section(read_json(run / "samples.json")),
         "Time": time_section(read_account(run)),

@@ -7,27 +7,43 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from varietas.data.files import write_json
 from varietas.data.text.documents import Document
+from varietas.data.text.embedded import GFLANGUAGES_VERSION, parallel_documents
+from varietas.data.text.languages import WORLD
 from varietas.train.run_folder.records import mapping, number
 
 FOLDER = "evaluations"
 DECLARATION = "declaration"  # the usual text, the Universal Declaration of Human Rights; no other text has this name
+HELD_OUT = "held_out"  # documents of the corpus that no run reads
 GIVEN = "given"  # a text whose source suggests no name
 FEW_BYTES = 500  # a language with less text than this has a result that is mostly chance
 LONGEST = 40  # characters of a default name
+
+USUAL_TEXT = f"Universal Declaration of Human Rights, passages from gflanguages {GFLANGUAGES_VERSION}"
+HELD_OUT_TEXT = "documents of the corpus that are held out from training"
 
 _NAME = re.compile(r"\w[\w.+-]{0,59}")  # at most 240 bytes in UTF-8; file systems allow 255
 _SMALL = re.compile(r"-(int8|int4|int4-calibrated)$")  # is added to the name if a small form is evaluated
 _STEP = re.compile(r"[0-9]{1,15}")
 _EXTENSIONS = re.compile(r"(\.(bz2|gz|json|jsonl|ndjson|parquet|txt|warc|wet|xz|zst))+$", re.IGNORECASE)
 
-Row = Mapping[str, Any]  # bits_per_byte, untrained, unigram, bytes, tokens, words, trained_on
+Row = Mapping[str, Any]  # as inference.evaluate.Row; those of older versions lack fields
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What an evaluation knows of each document of a language, with one entry a document in each field."""
+
+    digests: Sequence[str]  # the first 16 hexadecimal digits of the SHA-256 of its content
+    sources: Sequence[str]  # "" if it names none
+    bytes: Sequence[int]
+    nats: Sequence[float]  # negative log-likelihood
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,8 @@ class Evaluation:
         text: Describes the text to a reader.
         text_digest: `text_digest` of its documents; empty if unknown.
         languages: Maps the code of each language to its row.
+        parity: How far apart languages are, as `statistics.parity.Parity`; empty for fewer than two languages.
+        documents: Maps the code of each language to its documents; empty in files of older versions.
     """
 
     name: str
@@ -47,6 +65,42 @@ class Evaluation:
     text: str
     text_digest: str
     languages: Mapping[str, Row]
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    documents: Mapping[str, Documents] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvaluationText:
+    """Documents to evaluate on, the name of their evaluations, and what they are called in the report."""
+
+    name: str
+    about: str
+    documents: list[Document]
+
+    @property
+    def digest(self) -> str:
+        """`text_digest` of the documents."""
+        return text_digest(self.documents)
+
+
+def evaluation_text(name: str, documents: Iterable[Document] | None, languages: Collection[str]) -> EvaluationText:
+    """Returns the text to evaluate on.
+
+    Args:
+        name: That of its evaluations.
+        documents: A user's own text; None for the Declaration of Human Rights in all languages of Europe, and in those of other
+            continents that the run was trained on.
+        languages: The languages that the run was trained on.
+
+    Raises:
+        ValueError: If there is no document, or the name cannot be used.
+    """
+    check_name(name)
+    if documents is not None:
+        if not (listed := list(documents)):
+            raise ValueError("there is no document to evaluate on")
+        return EvaluationText(name, HELD_OUT_TEXT if name.startswith(HELD_OUT) else "documents given", listed)
+    return EvaluationText(name, USUAL_TEXT, [d for d in parallel_documents() if d.lang not in WORLD or d.lang in languages])
 
 
 def write(run: Path, evaluation: Evaluation) -> Path:
@@ -83,7 +137,8 @@ def read_all(run: Path) -> dict[str, list[Evaluation]]:
         name = path.parent.name
         if _NAME.fullmatch(name) and _STEP.fullmatch(path.stem) and (record := _read(path)):
             step, digest = int(path.stem), str(record.get("text_digest", ""))
-            found.setdefault(name, {})[step] = Evaluation(name, step, str(record.get("text", "")), digest, _rows(record))
+            about, parity, documents = str(record.get("text", "")), mapping(record.get("parity")), _documents(record)
+            found.setdefault(name, {})[step] = Evaluation(name, step, about, digest, _rows(record), parity, documents)
     return {name: [found[name][step] for step in sorted(found[name])] for name in sorted(found, key=lambda n: (n != DECLARATION, n))}
 
 
@@ -138,6 +193,24 @@ def text_digest(documents: Iterable[Document]) -> str:
     return hashlib.sha256(b"".join(each)).hexdigest()
 
 
+def known(run: Path, name: str, step: int, digest: str) -> Evaluation | None:
+    """Returns the evaluation of a text after a step, under whatever name, if it has figures of documents; None if there is none.
+
+    Args:
+        run: The folder of the run.
+        name: The name that the evaluation would have. What it says of a small form has to be the same.
+        step: Number of training steps.
+        digest: `text_digest` of the text.
+    """
+    form = _SMALL.search(name)
+    for evaluations in read_all(run).values():
+        for each in evaluations:
+            its = _SMALL.search(each.name)
+            if (each.step, each.text_digest) == (step, digest) and each.documents and (its and its[0]) == (form and form[0]):
+                return each
+    return None
+
+
 def check_name(name: str) -> None:
     """Raises ValueError if `name` cannot be the name of an evaluation."""
     if not _NAME.fullmatch(name):
@@ -150,7 +223,7 @@ def check_text(run: Path, name: str, digest: str) -> None:
         if evaluation.text_digest not in ("", digest):
             raise ValueError(
                 f"{run / FOLDER / name} holds evaluations of another text (digest {evaluation.text_digest[:12]}…, "
-                f"this text has {digest[:12]}…); give another --name"
+                f"this text has {digest[:12]}…); give another --name, or set eval.held_out_bytes as before if it is held-out text"
             )
 
 
@@ -196,3 +269,14 @@ def _read(path: Path) -> dict[str, Any]:
 def _rows(record: Mapping[str, Any]) -> dict[str, Row]:
     """Returns the rows of an evaluation; one that is no object becomes empty."""
     return {code: mapping(row) for code, row in mapping(record.get("languages")).items()}
+
+
+def _documents(record: Mapping[str, Any]) -> dict[str, Documents]:
+    """Returns the documents of an evaluation; none if those of a language are not as they should be."""
+    found = {}
+    for code, entry in mapping(record.get("documents")).items():
+        columns = [mapping(entry).get(name) for name in ("digests", "sources", "bytes", "nats")]
+        if not all(isinstance(column, list) and len(column) == len(columns[0] or ()) for column in columns):
+            return {}
+        found[code] = Documents(*map(list, columns))  # type: ignore[arg-type]  # all are lists
+    return found

@@ -1,5 +1,6 @@
 """Evaluation scores each token once, with more than half a window before it, and its sums equal those of brute force."""
 
+import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +28,11 @@ CFG = replace(ModelConfig(**load_config("tiny").model), vocab_size=128)
 LENGTH = 32
 
 
-def whole(documents: tuple[np.ndarray, ...], n_bytes: int, words: int) -> Text:
+def whole(documents: tuple[np.ndarray, ...], sizes: tuple[int, ...] = (), words: int = 1, sources: tuple[str, ...] = ()) -> Text:
     """A text of which every token but the first of a document is scored."""
-    return Text(documents, tuple(np.arange(len(ids)) > 0 for ids in documents), n_bytes, words)
+    n = len(documents)
+    scored, digests = tuple(np.arange(len(ids)) > 0 for ids in documents), tuple(map(str, range(n)))
+    return Text(documents, scored, sizes or (1,) * n, words, digests, sources or ("",) * n)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 8, 9])
@@ -57,7 +60,7 @@ def texts() -> dict[str, Text]:
     """Texts of three languages, with documents shorter than a window, as long as a window and much longer."""
     rng = np.random.default_rng(0)
     sizes = {"ces_Latn": (2, 17, LENGTH + 1), "ell_Grek": (5,), "mlt_Latn": (1, 100, LENGTH + 2, 9)}
-    return {code: whole(tuple(rng.integers(0, 128, n, np.int32) for n in lengths), 1, 1) for code, lengths in sizes.items()}
+    return {code: whole(tuple(rng.integers(0, 128, n, np.int32) for n in lengths)) for code, lengths in sizes.items()}
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +82,14 @@ def brute_force(params: Params) -> Any:
     return score
 
 
+def totals(of_documents: dict[str, np.ndarray]) -> dict[str, float]:
+    return {code: float(found.sum()) for code, found in of_documents.items()}
+
+
 def test_nats_of_short_documents_equal_the_sum_over_their_tokens(params: Params, texts: dict[str, Text], brute_force: Any) -> None:
     short = {"ces_Latn": texts["ces_Latn"], "ell_Grek": texts["ell_Grek"]}
     expected = {code: sum(brute_force(ids, len(ids) - 1) for ids in text.documents) for code, text in short.items()}
-    found = nats(Network(params, CFG, make_mesh(1, 1, 1, jax.devices()[:1])), short, LENGTH, 4)
+    found = totals(nats(Network(params, CFG, make_mesh(1, 1, 1, jax.devices()[:1])), short, LENGTH, 4))
     assert found == pytest.approx(expected, rel=1e-7)  # float32 nll of each token, summed in float64; observed: 2e-8
 
 
@@ -90,11 +97,10 @@ def test_nats_of_short_documents_equal_the_sum_over_their_tokens(params: Params,
 def test_batch_size_and_mesh_do_not_change_nats(
     params: Params, texts: dict[str, Text], brute_force: Any, batch_size: int, mesh: tuple[int, int, int]
 ) -> None:
-    expected = {
-        code: sum(brute_force(*window) for ids in text.documents for window in windows(ids, LENGTH)) for code, text in texts.items()
-    }
     found = nats(Network(params, CFG, make_mesh(*mesh, jax.devices()[: math.prod(mesh)])), texts, LENGTH, batch_size)
-    assert found == pytest.approx(expected, rel=1e-7)
+    for code, text in texts.items():
+        expected = [sum(brute_force(*window) for window in windows(ids, LENGTH)) for ids in text.documents]
+        assert found[code].tolist() == pytest.approx(expected, rel=1e-7)
 
 
 def test_unigram_nats_equal_a_calculation_by_hand() -> None:
@@ -106,7 +112,7 @@ def test_unigram_nats_equal_a_calculation_by_hand() -> None:
         corpus=SimpleNamespace(manifest={"vocab_size": 4}),
     )
     ids = np.array([0, 1, 2], np.int32)  # 0 is bos, which is not scored
-    texts = {"aaa": whole((ids, ids[:2]), 1, 1), "zzz": whole((ids[1:],), 1, 1)}
+    texts = {"aaa": whole((ids, ids[:2])), "zzz": whole((ids[1:],))}
     # (2, 1, 0, 1) / 4 weighs a quarter, (0, 6, 2, 0) / 8 three quarters. Times the 12 counts that are read: (1.5, 7.5, 2.25, 0.75); plus
     # one: (2.5, 8.5, 3.25, 1.75).
     expected = {"aaa": -2 * math.log(8.5 / 16) - math.log(3.25 / 16), "zzz": -math.log(3.25 / 16)}
@@ -129,10 +135,11 @@ def test_the_unigram_baseline_is_of_the_documents_that_the_mixture_reads(two_sou
 
 def test_the_table_has_bits_per_byte_with_the_worst_language_first() -> None:
     documents = (np.arange(11), np.arange(6))
-    texts = {"aaa": whole(documents, 100, 20), "bbb": whole(documents, 50, 10), "ccc": whole(documents, 25, 5)}
-    by_code = [dict.fromkeys(texts, n * math.log(2)) for n in (100.0, 300.0, 200.0)]
-    rows = table(texts, *by_code, trained_on={"aaa", "ccc"})
-    assert list(rows) == ["ccc", "bbb", "aaa"]
+    texts = {"aaa": whole(documents, (60, 40), 20), "bbb": whole(documents, (30, 20), 10), "ccc": whole(documents, (15, 10), 5)}
+    by_code = [dict.fromkeys(texts, n * math.log(2)) for n in (300.0, 200.0)]
+    trained = dict.fromkeys(texts, np.array([60.0, 40.0]) * math.log(2))
+    rows = table(texts, trained, *by_code, trained_on={"aaa", "ccc"}, tokens_seen={"aaa": 7})
+    assert list(rows) == ["ccc", "bbb", "aaa"] and [row["tokens_seen"] for row in rows.values()] == [0, 0, 7]
     assert rows["bbb"] == {
         "bits_per_byte": 2.0,
         "untrained": 6.0,
@@ -141,17 +148,40 @@ def test_the_table_has_bits_per_byte_with_the_worst_language_first() -> None:
         "tokens": 15,
         "words": 10,
         "trained_on": False,
+        "interval": (2.0, 2.0),  # both documents have 2 bits per byte
+        "documents": 2,
+        "tokens_seen": 0,
+        "sources": {},
     }
     assert [row["trained_on"] for row in rows.values()] == [True, False, True]
 
 
+def test_sources_have_figures_of_their_own_if_the_text_has_several() -> None:
+    documents = (np.arange(5),) * 3
+    texts = {
+        "aaa": whole(documents, (100, 50, 50), sources=("news", "wiki", "news")),
+        "bbb": whole(documents[:1], (10,), sources=("wiki",)),
+    }
+    trained = {"aaa": np.array([150.0, 200.0, 150.0]) * math.log(2), "bbb": np.array([10.0]) * math.log(2)}
+    rows = table(texts, trained, {}, {}, None, {})
+    assert list(rows["aaa"]["sources"]) == ["news", "wiki"]
+    news = rows["aaa"]["sources"]["news"]
+    assert news == {"bits_per_byte": 2.0, "interval": (1.5, 3.0), "bytes": 150, "documents": 2}  # twice the one document, or the other
+    assert rows["aaa"]["sources"]["wiki"] == {"bits_per_byte": 4.0, "interval": None, "bytes": 50, "documents": 1}
+    assert rows["bbb"]["interval"] is None and rows["bbb"]["tokens_seen"] is None
+    alone = table({"bbb": texts["bbb"]}, trained, {}, {}, None, {})
+    assert alone["bbb"]["sources"] == {}
+
+
 def test_bytes_and_words_are_those_of_the_original_text(corpus_folder: Path) -> None:
-    documents = [Document("", lang, text) for lang, text in [("slk_Latn", "áno  nie\n"), ("ces_Latn", "ne"), ("slk_Latn", "č")]]
+    said = [("slk_Latn", "áno  nie\n", "noviny"), ("ces_Latn", "ne", ""), ("slk_Latn", "č", "")]
+    documents = [Document("", lang, text, source=source) for lang, text, source in said]
     found, processor = encode(documents, corpus_folder), load(corpus_folder / "tokenizer.model")
     assert list(found) == ["ces_Latn", "slk_Latn"]
     slovak, pieces = found["slk_Latn"], [processor.encode("áno  nie\n"), processor.encode("č")]
     assert [ids.tolist() for ids in slovak.documents] == [[processor.bos_id(), *ids] for ids in pieces]
-    assert (slovak.bytes, slovak.words, slovak.tokens) == (12, 3, sum(map(len, pieces)))
+    assert (slovak.bytes, slovak.sizes, slovak.words, slovak.tokens) == (12, (10, 2), 3, sum(map(len, pieces)))
+    assert slovak.sources == ("noviny", "") and slovak.digests[1] == hashlib.sha256("č".encode()).hexdigest()[:16]
 
 
 def test_of_a_conversation_the_turns_of_the_assistant_are_scored(
@@ -167,8 +197,9 @@ def test_of_a_conversation_the_turns_of_the_assistant_are_scored(
     assert ids[scored].tolist() == [*processor.encode("Dvě, tedy 2."), end, *processor.encode("Nic."), end]
     assert (text.bytes, text.words, text.tokens) == (len("Dvě, tedy 2. Nic.".encode()), 4, int(scored.sum()))
     network = Network(params, CFG, make_mesh(1, 1, 1, jax.devices()[:1]))
-    small = Text((ids % 128,), (scored,), 1, 1)
-    every = [Text((ids % 128,), (np.arange(len(ids)) == at,), 1, 1) for at in range(1, len(ids))]
-    of_each = [nats(network, {"x": one}, LENGTH, 4)["x"] for one in every]
-    assert nats(network, {"x": small}, LENGTH, 4)["x"] == pytest.approx(sum(n for n, mine in zip(of_each, scored[1:], strict=True) if mine))
+    small = replace(text, documents=(ids % 128,))
+    every = [replace(small, scored=(np.arange(len(ids)) == at,)) for at in range(1, len(ids))]
+    of_each = [nats(network, {"x": one}, LENGTH, 4)["x"][0] for one in every]
+    expected = sum(n for n, mine in zip(of_each, scored[1:], strict=True) if mine)
+    assert nats(network, {"x": small}, LENGTH, 4)["x"][0] == pytest.approx(expected)
     assert len(ids) > LENGTH

@@ -4,7 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import pytest
 
 from varietas.data.text.documents import Document
 from varietas.train.run_folder import evaluations
-from varietas.train.run_folder.evaluations import Evaluation
+from varietas.train.run_folder.evaluations import Documents, Evaluation
 
 ROW: dict[str, Any] = {
     "bits_per_byte": 1.5, "untrained": 6.0, "unigram": 4.0, "bytes": 900, "tokens": 300, "words": 120, "trained_on": True,
 }  # fmt: skip
+DOCUMENTS = Documents(["0" * 16, "a" * 16], ["news", ""], [900, 30], [1200.5, 41.0])
 FLORES = Evaluation("flores", 40, "FLORES, dev", "aa" * 32, {"ces_Latn": ROW, "mlt_Latn": {**ROW, "trained_on": False}})
 
 
@@ -33,9 +34,35 @@ def test_evaluations_are_read_back_by_name_in_the_order_of_steps(tmp_path: Path)
 
 def test_the_file_holds_every_field(tmp_path: Path) -> None:
     record = json.loads(evaluations.write(tmp_path, FLORES).read_text("utf-8"))
-    assert list(record) == ["name", "step", "text", "text_digest", "languages"]
+    assert list(record) == ["name", "step", "text", "text_digest", "languages", "parity", "documents"]
     assert record["languages"]["ces_Latn"] == ROW
     assert [path.name for path in (tmp_path / "evaluations" / "flores").iterdir()] == ["40.json"]  # no temporary file is left
+
+
+def test_documents_and_parity_are_read_back_and_files_of_older_versions_have_none(tmp_path: Path) -> None:
+    parity = {"gap": {"value": 0.5, "interval": [0.25, 0.75]}}
+    new = replace(FLORES, step=80, parity=parity, documents={"ces_Latn": DOCUMENTS})
+    evaluations.write(tmp_path, new)
+    old = json.loads(evaluations.write(tmp_path, FLORES).read_text())
+    del old["parity"], old["documents"]
+    (tmp_path / "evaluations" / "flores" / "40.json").write_text(json.dumps(old))
+    assert evaluations.read_all(tmp_path) == {"flores": [FLORES, new]}
+    old["documents"] = {"ces_Latn": {**asdict(DOCUMENTS), "nats": [1.0]}}  # a value is missing
+    (tmp_path / "evaluations" / "flores" / "40.json").write_text(json.dumps(old))
+    assert evaluations.read_all(tmp_path) == {"flores": [FLORES, new]}
+
+
+def test_an_evaluation_is_known_by_text_step_and_form_whatever_its_name(tmp_path: Path) -> None:
+    kept = replace(FLORES, documents={"ces_Latn": DOCUMENTS})
+    small = replace(kept, name="flores-int8")
+    for each in (kept, small, replace(FLORES, step=80)):
+        evaluations.write(tmp_path, each)
+    digest = kept.text_digest
+    assert evaluations.known(tmp_path, "other", 40, digest) == kept
+    assert evaluations.known(tmp_path, "other-int8", 40, digest) == small
+    assert evaluations.known(tmp_path, "other-int4", 40, digest) is None
+    assert evaluations.known(tmp_path, "flores", 80, digest) is None  # without figures of documents
+    assert evaluations.known(tmp_path, "flores", 40, "bb" * 32) is None
 
 
 def test_a_name_stands_for_one_text(tmp_path: Path) -> None:
