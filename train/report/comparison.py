@@ -253,37 +253,50 @@ def comparisons_section(records: Sequence[Mapping[str, Any]]) -> str:
     """Shows how the run differs from others with which `varietas evaluate --run … --run …` has compared it, newest first."""
     drawn = []
     for record in reversed(records):
-        rows = [mapping(row) for row in record.get("languages") or () if mapping(row)]
-        heading = " against ".join(
+        one, other = (
             f"{esc(str(record.get(label, '')))} (step {figure(number(record.get(step)))})"
             for label, step in (("label", "step"), ("against", "against_step"))
         )
-        changes = [None if (b := number(row.get("second"))) is None or (a := number(row.get("first"))) is None else b - a for row in rows]
-        sure = [change for row, change in zip(rows, changes, strict=True) if row.get("significant") and change]
-        body = []
-        for row, change in zip(rows, changes, strict=True):
-            p = number(row.get("p"))
-            mark = "–" if p is None else "no difference" if not row.get("significant") else "worse" if (change or 0) > 0 else "better"
-            cells = (fixed(number(row.get("first"))), fixed(number(row.get("second"))), f"<b>{fixed(change)}</b>")
-            figures = (*cells, interval(row.get("interval")), "–" if p is None else fixed(p), mark, figure(number(row.get("documents"))))
-            body.append(f"<tr>{heading_cell(str(row.get('code')), {})}{''.join(f'<td>{cell}</td>' for cell in figures)}</tr>")
-        better, tested = sum(change < 0 for change in sure), sum(number(row.get("p")) is not None for row in rows)
-        summary = (
-            f"Better in {plural(better, 'language')}, worse in {figure(len(sure) - better)}, not significantly different in "
-            f"{figure(tested - len(sure))}. {plural(len(rows) - tested, 'language')} with a single document cannot be tested. "
-            f"Text: {esc(str(record.get('text') or record.get('name', '')))}."
-        )
-        columns = ("First", "Second", "Change", "95 %", "p", "Verdict", "Documents")
-        parities = [mapping(of) for of in record.get("parity") or ()]
-        both = dict(zip(("First", "Second"), parities, strict=False)) if len(parities) == 2 else {"": {}}
-        inner = quiet(summary) + table(columns, body) + parity_table(both)
-        drawn.append(f"<h3>{heading}</h3>{inner}" if not drawn else f"<details><summary>{heading}</summary>{inner}</details>")
+        parities = objects(record.get("parity"))
+        both = {"First": parities[0], "Second": parities[1]} if len(parities) == 2 else {"": {}}
+        inner = difference_table(objects(record.get("languages")), str(record.get("text") or record.get("name", ""))) + parity_table(both)
+        heading = f"{one} against {other}"
+        drawn.append(f"<details><summary>{heading}</summary>{inner}</details>" if drawn else f"<h3>{heading}</h3>{inner}")
     note = (
         "Bits per byte over the documents that both were evaluated on, worst change first. Intervals come from a paired bootstrap over "
         "documents; p-values from a randomisation test, with Holm’s correction for the number of languages: the chance that any verdict of "
         "“better” or “worse” is wrong is 5 %."
     )
     return "".join(drawn) + quiet(note)
+
+
+def difference_table(rows: Sequence[Mapping[str, Any]], text: str) -> str:
+    """Draws how two models differ on a text, language by language, and says in how many the second is better."""
+    verdicts = [verdict(row) for row in rows]
+    body = []
+    for row, said in zip(rows, verdicts, strict=True):
+        first, second, change, p = (fixed(number(row.get(key))) for key in ("first", "second", "change", "p"))
+        figures = (first, second, f"<b>{change}</b>", interval(row.get("interval")), p, said, figure(number(row.get("documents"))))
+        body.append(f"<tr>{heading_cell(str(row.get('code')), {})}{''.join(f'<td>{cell}</td>' for cell in figures)}</tr>")
+    better, worse, same = (verdicts.count(said) for said in ("better", "worse", "no difference"))
+    summary = (
+        f"Better in {plural(better, 'language')}, worse in {figure(worse)}, not significantly different in {figure(same)}. "
+        f"{plural(verdicts.count('–'), 'language')} with a single document cannot be tested. Text: {esc(text)}."
+    )
+    return quiet(summary) + table(("First", "Second", "Change", "95 %", "p", "Verdict", "Documents"), body)
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """Says whether the second model is better, worse or not significantly different; a dash if that cannot be tested."""
+    change = number(row.get("change"))
+    if change is None or number(row.get("p")) is None:
+        return "–"
+    return "no difference" if not row.get("significant") else "worse" if change > 0 else "better"
+
+
+def objects(value: object) -> list[dict[str, Any]]:
+    """Returns the objects of a JSON array; none if the value is no array."""
+    return [found for item in value if (found := mapping(item))] if isinstance(value, list) else []
 
 
 def bounds(value: object) -> tuple[float, float] | None:

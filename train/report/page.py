@@ -9,7 +9,7 @@ from varietas.data.files import write_atomically
 from varietas.train.accounting.goodput import read_account
 from varietas.train.report.benchmarks import benchmarks_section
 from varietas.train.report.by_language import losses_section
-from varietas.train.report.comparison import comparisons_section, evaluation_section
+from varietas.train.report.comparison import comparisons_section, evaluation_section, objects
 from varietas.train.report.experts import experts_section, read_loads
 from varietas.train.report.header import header
 from varietas.train.report.history import read_json, read_metrics
@@ -49,8 +49,7 @@ def render(run: Path) -> str:
     history = read_metrics(run / "metrics.jsonl")
     env, mixture = mapping(read_json(run / "environment.json")), mapping(read_json(run / "mixture.json"))
     evaluations = read_all(run)
-    listed = mapping(read_json(run / COMPARISONS)).get("comparisons")
-    compared = [record for record in listed if mapping(record)] if isinstance(listed, list) else []
+    compared = objects(mapping(read_json(run / COMPARISONS)).get("comparisons"))
     main = next((found[-1] for found in evaluations.values()), None)
     speed = [("tokens_per_second", "Tokens per second", False), ("mfu", "Share of peak FLOP/s", False)]
     preferred = [

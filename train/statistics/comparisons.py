@@ -37,7 +37,7 @@ def keep(run: Path, first: Compared, second: Compared, comparison: Comparison) -
         "against_name": first.evaluation.name,
         "against_step": first.evaluation.step,
         "parity": [None if of is None else asdict(of) for of in comparison.parity],
-        "languages": [asdict(each) | {"significant": each.significant} for each in comparison.languages],
+        "languages": [asdict(each) | {"change": each.change, "significant": each.significant} for each in comparison.languages],
     }
     others = [old for old in read(run) if any(old.get(key) != record[key] for key in KEYS)]
     write_json(run / FILE, {"comparisons": [*others, record]})
