@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # on demand: mistakes are answered at once
+    import numpy as np
     from matplotlib.axes import Axes
 
 TAIL = 1 << 16  # bytes of the end of metrics.jsonl that are read first
@@ -94,9 +93,9 @@ class Losses:
         languages: Maps the code of a language to its loss, float64 (n,). NaN also where a step had no text of the language.
     """
 
-    steps: np.ndarray
-    loss: np.ndarray
-    languages: dict[str, np.ndarray]
+    steps: "np.ndarray"
+    loss: "np.ndarray"
+    languages: "dict[str, np.ndarray]"
 
     def plot(self, languages: Sequence[str] = ()) -> "Axes":
         """Draws the loss of all languages together, and those of `languages`. Needs matplotlib (extra `notebook`)."""
@@ -113,11 +112,13 @@ class Losses:
 
 def read_losses(run: Path) -> Losses:
     """Reads the losses of a run from its metrics.jsonl. Lines that are cut short or broken are left out."""
+    import numpy as np
+
     found = readable(run / "metrics.jsonl")
     by_language = [mapping(record.get("languages")) for record in found]
     codes = sorted({code for languages in by_language for code in languages})
 
-    def column(values: Sequence[object]) -> np.ndarray:
+    def column(values: Sequence[object]) -> "np.ndarray":
         return np.array([number(value) for value in values], np.float64)  # None becomes NaN
 
     return Losses(
