@@ -13,6 +13,7 @@ import pytest
 import varietas
 from varietas.data.packages import source_digest
 from varietas.launch.cli import main
+from varietas.train.run_folder.evaluations import HELD_OUT, Documents, Evaluation, write
 
 pytestmark = pytest.mark.heavy("model-signing")
 
@@ -146,14 +147,27 @@ def test_the_source_is_that_of_this_process(release: Path) -> None:
     assert not any("test" in Path(name).name for name in names)
 
 
-def test_an_imported_model_has_no_training_to_tell_of(folder: Path, release: Path) -> None:
+def test_an_imported_model_has_no_training_to_tell_of_but_results(folder: Path, release: Path) -> None:
     assert main(["import", "--from", str(release), "--run", str(folder / "imported")]) == 0
+    row = {"bits_per_byte": 2.5, "interval": (2.25, 2.875), "bytes": 900, "documents": 2, "trained_on": True}
+    documents = {"ces_Latn": Documents(("a" * 16, "b" * 16), ("", ""), (400, 500), (693.1, 866.4))}
+    write(folder / "imported", Evaluation(HELD_OUT, 0, "documents that are held out", "0" * 64, {"ces_Latn": row}, documents=documents))
     assert released(folder, "third", "--gguf", run="imported") == 0
     out = folder / "third"
     assert not (out / "ledger").exists() and not (out / "gguf").exists() and not (out / "data").exists()
     openness = json.loads((out / "documentation" / "openness.json").read_text("utf-8"))
     assert openness["model_openness_framework"]["class"] == "none yet"
-    assert "the model was not trained here" in (out / "README.md").read_text("utf-8") and not (out / "model.sig").exists()
+    card = (out / "README.md").read_text("utf-8")
+    assert "the model was not trained here" in card and "| ces_Latn | Czech | 0 |  | 2.500 (2.250–2.875) |" in card
+    assert not (out / "model.sig").exists()
+    model = json.loads((out / "bom.cdx.json").read_text("utf-8"))["metadata"]["component"]["modelCard"]
+    (metric,) = model["quantitativeAnalysis"]["performanceMetrics"]
+    assert (metric["slice"], metric["value"]) == ("ces_Latn", "2.5")
+    assert metric["confidenceInterval"] == {"lowerBound": "2.25", "upperBound": "2.875"}
+    held_out, declaration = (
+        json.loads((of / f"evaluations/{name}.json").read_text("utf-8")) for of, name in ((out, HELD_OUT), (release, "declaration"))
+    )
+    assert held_out["documents"] == {} and declaration["documents"]  # digests of held-out text would tell what is in the corpus
 
 
 @pytest.mark.parametrize(

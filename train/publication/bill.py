@@ -11,6 +11,7 @@ from typing import Any
 import varietas
 from varietas.train.publication.openness import OPEN
 from varietas.train.publication.published import Published
+from varietas.train.run_folder.evaluations import Row
 
 SPACE = uuid.UUID("0b8d7a52-7d0e-5f0c-9a0e-0e6c1a6f2d11")  # of names of releases
 MODEL, TOOL = "model", "varietas"
@@ -73,11 +74,18 @@ def _model(of: Published, data: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _metrics(of: Published) -> list[dict[str, Any]]:
     return [
-        {"type": f"bits per byte, {name}", "value": f"{row['bits_per_byte']}", "slice": code}
+        {"type": f"bits per byte, {name}", "value": f"{row['bits_per_byte']}", "slice": code, **_interval(row)}
         for name, evaluation in sorted(of.evaluations.items())
         for code, row in sorted(evaluation.languages.items())
         if row.get("bits_per_byte") is not None
     ]
+
+
+def _interval(row: Row) -> dict[str, Any]:
+    if not (interval := row.get("interval")):
+        return {}
+    low, high = interval
+    return {"confidenceInterval": {"lowerBound": f"{low}", "upperBound": f"{high}"}}
 
 
 def _considerations(of: Published) -> dict[str, Any]:

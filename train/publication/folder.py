@@ -22,6 +22,7 @@ from varietas.train.publication.card import card
 from varietas.train.publication.published import Published
 from varietas.train.publication.source import archive
 from varietas.train.publication.sums import SUMS, digest_of, digests, lines, listing
+from varietas.train.run_folder.evaluations import HELD_OUT
 
 LOGS = {"metrics.jsonl": "training/metrics.jsonl", "report.html": "training/report.html", "samples.json": "evaluations/samples.json"}
 BILL = "bom.cdx.json"
@@ -35,7 +36,8 @@ def write_records(run: Path, folder: Path, of: Published) -> None:
     if (run / "ledger").is_dir():
         shutil.copytree(run / "ledger", folder / "ledger")
     for name, evaluation in of.evaluations.items():
-        write_json(folder / "evaluations" / f"{name}.json", asdict(evaluation))
+        private = name.startswith(HELD_OUT)  # digests would tell whether a text is in the corpus, which may be sealed
+        write_json(folder / "evaluations" / f"{name}.json", asdict(replace(evaluation, documents={}) if private else evaluation))
     if (run / "quantization.json").exists():
         _copy(run / "quantization.json", folder / "evaluations" / "small_forms.json")
     write_json(folder / "training" / "config.json", of.config)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from varietas.train.publication.published import Published
-from varietas.train.run_folder.evaluations import DECLARATION
+from varietas.train.run_folder.evaluations import DECLARATION, HELD_OUT
 
 CODE = "Apache-2.0"  # ours
 OPEN = frozenset(  # licences that let anybody use, study, change and share; SPDX identifiers
@@ -144,9 +144,11 @@ def _weights(of: Published) -> Part:
 
 
 def _evaluation_data(of: Published) -> Part:
-    own = sorted(set(of.evaluations) - {DECLARATION})
+    places = {DECLARATION: "the package gflanguages", HELD_OUT: _datasets(of).where}  # held-out text is part of the corpus
+    own = sorted(name for name in of.evaluations if not places.get(name))
     advice = f"publish the texts of these evaluations: {_few(own)}" if own else "" if of.evaluations else "evaluate the model"
-    return Part("evaluation data", "the package gflanguages" if DECLARATION in of.evaluations else "", "Apache-2.0", advice)
+    where = ", ".join(place for name, place in places.items() if name in of.evaluations and place)
+    return Part("evaluation data", where, "Apache-2.0" if HELD_OUT not in of.evaluations else "", advice)
 
 
 def _datasets(of: Published) -> Part:

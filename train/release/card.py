@@ -13,7 +13,7 @@ from varietas.train.inference.network import Network
 from varietas.train.run_folder.checkpoint import read_meta
 from varietas.train.run_folder.config import read_config
 from varietas.train.run_folder.digest import digest
-from varietas.train.run_folder.evaluations import DECLARATION, Evaluation, read_all
+from varietas.train.run_folder.evaluations import DECLARATION, HELD_OUT, Evaluation, Row, read_all
 from varietas.train.run_folder.origin import CONTINUED, Origin, read_origin
 
 CHAT = (  # how to ask a model that has learned conversations
@@ -33,7 +33,7 @@ class Facts:
     chats: bool  # whether it has learned conversations
     rank: int  # of the adapters that were trained and merged; 0: all parameters were trained
     prefers: bool  # whether it has learned preferences
-    evaluation: Evaluation | None  # of this step, on the Declaration of Human Rights
+    evaluations: Sequence[Evaluation]  # of this step: on the Declaration of Human Rights, and on held-out text
     origin: Origin | None = None  # of the first parameters, if they were not random
 
     @property
@@ -52,7 +52,8 @@ def facts_of(run: Path, network: Network, step: int) -> Facts:
     """Collects the facts about a checkpoint from a run's folder."""
     meta = read_meta(run / "checkpoints", step)
     config = read_config(run)
-    evaluations = [found for found in read_all(run).get(DECLARATION, ()) if found.step == step]
+    found = read_all(run)
+    evaluations = [evaluation for name in (DECLARATION, HELD_OUT) for evaluation in found.get(name, ()) if evaluation.step == step]
     return Facts(
         step,
         meta.get("tokens_seen", {}),
@@ -61,7 +62,7 @@ def facts_of(run: Path, network: Network, step: int) -> Facts:
         (run / TEMPLATE).exists(),
         config["model"].get("lora_rank", 0),
         config["optim"].get("dpo_beta", 0) > 0,
-        evaluations[0] if evaluations else None,
+        evaluations,
         read_origin(run),
     )
 
@@ -101,7 +102,7 @@ def model_card(title: str, architecture: str, cfg: ModelConfig, facts: Facts, li
         *(_usage(facts) if architecture else ()),
         "## Languages",
         "",
-        *_languages(facts.seen, facts.evaluation),
+        *_languages(facts.seen, facts.evaluations),
         "",
         "## Provenance",
         "",
@@ -138,16 +139,28 @@ def made(facts: Facts) -> str:
     return f"{begun}, trained further {steps}" if facts.origin.kind == CONTINUED else begun
 
 
-def _languages(seen: Mapping[str, int], evaluation: Evaluation | None) -> list[str]:
+def _languages(seen: Mapping[str, int], evaluations: Sequence[Evaluation]) -> list[str]:
     """Returns a table with a line for each language, the worst first where the model was evaluated."""
     total = sum(seen.values())
-    results = evaluation.languages if evaluation else {}
-    bits = {code: row.get("bits_per_byte") for code, row in results.items()}
+    bits = {code: row.get("bits_per_byte") for evaluation in reversed(evaluations) for code, row in evaluation.languages.items()}
     codes = sorted({*seen, *bits}, key=lambda code: (-(bits.get(code) or 0), -seen.get(code, 0)))
-    lines = ["| language | | tokens seen | share | bits per byte |", "|---|---|---:|---:|---:|"]
+    headings = ["language", "", "tokens seen", "share", *(f"bits per byte, {evaluation.name}" for evaluation in evaluations)]
+    lines = [f"| {' | '.join(headings)} |", f"|---|---|{'---:|' * (len(headings) - 2)}"]
     for code in codes:
-        found = bits.get(code)
         share = f"{seen.get(code, 0) / total:.1%}" if total else ""
-        lines.append(f"| {code} | {name(code)} | {seen.get(code, 0):,} | {share} | {'' if found is None else f'{found:.3f}'} |")
-    about = f"Bits per byte are of this text: {evaluation.text}. Fewer are better." if evaluation else "The model was not evaluated."
+        results = (_result(evaluation.languages.get(code, {})) for evaluation in evaluations)
+        lines.append(f"| {' | '.join([code, name(code), f'{seen.get(code, 0):,}', share, *results])} |")
+    if not evaluations:
+        return [*lines, "", "The model was not evaluated."]
+    texts = "; ".join(f"{evaluation.name}: {evaluation.text}" for evaluation in evaluations)
+    about = f"Fewer bits per byte are better. The texts are these. {texts}."
+    if any(row.get("interval") for evaluation in evaluations for row in evaluation.languages.values()):
+        about += " In parentheses stands the 95 % interval, by a bootstrap over documents."
     return [*lines, "", about]
+
+
+def _result(row: Row) -> str:
+    """Formats bits per byte, with their interval if they have one; "" if there are none."""
+    bits, interval = row.get("bits_per_byte"), row.get("interval")
+    within = f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else ""
+    return "" if bits is None else f"{bits:.3f}{within}"
