@@ -151,3 +151,8 @@ def n_grams(runs: Runs, n: int, within: np.ndarray | None = None) -> tuple[np.nd
     first = first[: np.searchsorted(first, len(runs.hash) - n, side="right")]
     first = first[runs.document[first] == runs.document[first + n - 1]]
     return _rolling(runs.hash)(first, first + n), first
+
+
+def hashed(runs: Runs, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Hashes the words from each index of `begin` up to the one of `end`, as `n_grams` does: uint64. They have to be of one document."""
+    return _rolling(runs.hash)(begin, end)

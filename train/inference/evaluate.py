@@ -28,10 +28,10 @@ from varietas.model.linear.lora import applied, whole
 from varietas.model.loss import cross_entropy
 from varietas.model.sharding import batch_sharding, on_all
 from varietas.train.inference.network import Network
+from varietas.train.run_folder.evaluations import DIGITS
 from varietas.train.statistics.bootstrap import Interval, percentile_interval, resampled
 
 log = logging.getLogger("varietas")
-DIGITS = 16  # of the digest of a document
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,7 @@ def by_tokens(found: Sequence[Evaluation]) -> str:
 
 def comparisons_section(records: Sequence[Mapping[str, Any]]) -> str:
     """Shows how the run differs from others with which `varietas evaluate --run … --run …` has compared it, newest first."""
-    drawn = []
+    drawn = list[str]()
     for record in reversed(records):
         one, other = (
             f"{esc(str(record.get(label, '')))} (step {figure(number(record.get(step)))})"

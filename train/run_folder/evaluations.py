@@ -22,6 +22,7 @@ FOLDER = "evaluations"
 DECLARATION = "declaration"  # the usual text, the Universal Declaration of Human Rights; no other text has this name
 HELD_OUT = "held_out"  # documents of the corpus that no run reads
 GIVEN = "given"  # a text whose source suggests no name
+DIGITS = 16  # hexadecimal ones that are kept of the digest of a document
 FEW_BYTES = 500  # a language with less text than this has a result that is mostly chance
 LONGEST = 40  # characters of a default name
 
