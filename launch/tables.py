@@ -1,5 +1,7 @@
-"""What the tables of the verbs have in common."""
+"""What the tables and bars of the verbs have in common."""
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 
@@ -13,3 +15,9 @@ def fold(table: Table, *columns: int) -> None:
     """Lets these columns continue on further lines rather than lose their end, as ids and URLs must not."""
     for column in columns:
         table.columns[column].overflow = "fold"
+
+
+def progress_on(console: Console) -> Progress:
+    """Returns bars that count what is done, and are gone in the end. Without a terminal nothing is shown."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -15,7 +15,7 @@ def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """
     share, weight = right / n, z * z / n
     middle, half = share + weight / 2, z * sqrt(share * (1 - share) / n + weight / (4 * n))
-    return (middle - half) / (1 + weight), (middle + half) / (1 + weight)
+    return max(0.0, (middle - half) / (1 + weight)), min(1.0, (middle + half) / (1 + weight))
 
 
 def by_chance(right: int, n: int, chance: float) -> float:

@@ -2,19 +2,18 @@
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.table import Table
 
 from varietas.launch.audit import opened
 from varietas.launch.flags import add_files, add_reading, positive_int, refuse_unused
-from varietas.launch.tables import align_right, fold
+from varietas.launch.tables import align_right, fold, progress_on
 
 if TYPE_CHECKING:
     from varietas.data.audit.contamination import Reading
@@ -56,8 +55,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     spans = up_to(audited.spans, args.step)
     samples = {} if args.items else {f"{one.task} ({k})": one for k, one in enumerate(samples_in(args.run))}
     sets = {**_documents(args, audited, console), **{name: _items_of(one) for name, one in samples.items()}}
-    with bar(console if not args.json else Console(stderr=True)) as watch:
-        found = readings(audited.corpus, spans, [item for items in sets.values() for item in items], local(args.workers or cores(), watch))
+    with progress_on(console if not args.json else Console(stderr=True)) as progress:
+        engine = local(args.workers or cores(), _watch(progress))
+        found = readings(audited.corpus, spans, [item for items in sets.values() for item in items], engine)
     left = iter(found)
     of_set = {name: list(islice(left, len(items))) for name, items in sets.items()}
     scores = _scores(args.run, spans[-1].stop, of_set, samples)
@@ -75,17 +75,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-@contextmanager
-def bar(console: Console) -> "Iterator[Watch]":
-    """Shows how many tasks are done. Yields what an engine calls with a stage and its tasks."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+def _watch(progress: Progress) -> "Watch":
+    """Returns what an engine calls with a stage and its tasks, of which the bars of `progress` show how many are done."""
 
-        def watch(stage: str, tasks: Sequence[str]) -> Callable[[str], None]:
-            shown = progress.add_task(f"searching {stage}", total=len(tasks))
-            return lambda task: progress.advance(shown)
+    def watch(stage: str, tasks: Sequence[str]) -> Callable[[str], None]:
+        shown = progress.add_task(f"searching {stage}", total=len(tasks))
+        return lambda task: progress.advance(shown)
 
-        yield watch
+    return watch
 
 
 def _documents(args: argparse.Namespace, audited: opened.Audited, console: Console) -> "dict[str, list[Item]]":

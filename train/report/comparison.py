@@ -15,7 +15,7 @@ from varietas.train.report.charts import Line, line_chart
 from varietas.train.report.figures import compact, figure, finite, fixed, percent, plural, quotient
 from varietas.train.report.markup import esc, quiet
 from varietas.train.run_folder.evaluations import FEW_BYTES, Evaluation, Row, compared, few_bytes
-from varietas.train.run_folder.records import mapping, number
+from varietas.train.run_folder.records import mapping, number, objects
 
 COLUMNS = ("Bits per byte", "95 %", "Tokens seen", "Ratio to English", "Below unigram", "Untrained", "Unigram", "Tokens per word", "Bytes")
 MEASURES = {"gap": "Worst − best", "ratio": "Worst / best", "gini": "Gini coefficient"}  # of parity
@@ -292,11 +292,6 @@ def verdict(row: Mapping[str, Any]) -> str:
     if change is None or number(row.get("p")) is None:
         return "–"
     return "no difference" if not row.get("significant") else "worse" if change > 0 else "better"
-
-
-def objects(value: object) -> list[dict[str, Any]]:
-    """Returns the objects of a JSON array; none if the value is no array."""
-    return [found for item in value if (found := mapping(item))] if isinstance(value, list) else []
 
 
 def bounds(value: object) -> tuple[float, float] | None:

@@ -9,23 +9,25 @@ from varietas.data.files import write_atomically
 from varietas.train.accounting.goodput import read_account
 from varietas.train.report.benchmarks import benchmarks_section
 from varietas.train.report.by_language import losses_section
-from varietas.train.report.comparison import comparisons_section, evaluation_section, objects
+from varietas.train.report.comparison import comparisons_section, evaluation_section
 from varietas.train.report.experts import experts_section, read_loads
 from varietas.train.report.header import header
 from varietas.train.report.history import read_json, read_metrics
 from varietas.train.report.markup import SCRIPT, document, esc, sections
 from varietas.train.report.sections import (
     config_section,
+    contamination_section,
     curves_section,
     environment_section,
     loss_section,
+    memorisation_section,
     mixture_section,
     samples_section,
 )
 from varietas.train.report.spent import time_section
 from varietas.train.run_folder.benchmarks import read_all as read_benchmarks
 from varietas.train.run_folder.evaluations import read_all
-from varietas.train.run_folder.records import mapping
+from varietas.train.run_folder.records import mapping, objects
 from varietas.train.statistics.comparisons import FILE as COMPARISONS
 
 FILE = "report.html"
@@ -50,6 +52,7 @@ def render(run: Path) -> str:
     env, mixture = mapping(read_json(run / "environment.json")), mapping(read_json(run / "mixture.json"))
     evaluations = read_all(run)
     compared = objects(mapping(read_json(run / COMPARISONS)).get("comparisons"))
+    contamination, memorisation = (mapping(read_json(run / f"{name}.json")) for name in ("contamination", "memorisation"))
     main = next((found[-1] for found in evaluations.values()), None)
     speed = [("tokens_per_second", "Tokens per second", False), ("mfu", "Share of peak FLOP/s", False)]
     preferred = [
@@ -71,6 +74,8 @@ def render(run: Path) -> str:
         "Evaluation": evaluation_section(evaluations),
         **({"Comparisons": comparisons_section(compared)} if compared else {}),
         **({"Benchmarks": benchmarks_section(benchmarks)} if (benchmarks := read_benchmarks(run)) else {}),
+        **({"Contamination": contamination_section(contamination)} if contamination else {}),
+        **({"Memorisation": memorisation_section(memorisation)} if memorisation else {}),
         "Samples": samples_section(read_json(run / "samples.json")),
         "Time": time_section(read_account(run)),
         "Configuration": config_section(config),

@@ -1,16 +1,20 @@
-"""The sections of the report on training, data and setting. Each is a function from what was read to HTML; without data it says so."""
+"""The sections of the report on training, data and setting, and on what of its text the model repeats.
+
+Each is a function from what was read to HTML; without data it says so.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from varietas.data.text import languages
 from varietas.train.report.charts import Bar, bar_chart, line_chart
+from varietas.train.report.comparison import bounds
 from varietas.train.report.figures import figure, fixed, percent, plural, quotient
 from varietas.train.report.history import NO_CURVE, History
 from varietas.train.report.markup import esc, quiet, title_of, warn
 from varietas.train.run_folder.config import flatten
-from varietas.train.run_folder.records import mapping, number
+from varietas.train.run_folder.records import mapping, number, objects
 
 SHORT = 28  # characters of a value that stays on one line
 
@@ -84,6 +88,74 @@ def mixture_section(history: History, mixture: Mapping[str, Any]) -> str:
         "the documents of the language that it has read most often."
     )
     return bar_chart(rows, names=("wanted", "seen"), columns=("wanted", "seen", "epochs")) + quiet(note)
+
+
+def contamination_section(record: Mapping[str, Any]) -> str:
+    """Shows how many evaluation items of each language the run has read, the largest share first, and scores without these."""
+    rows = []
+    for counts in objects(record.get("counts")):
+        whole, nearly, part, short, items = (number(counts.get(kind)) or 0.0 for kind in ("whole", "nearly", "part", "short", "items"))
+        share = quotient(whole + nearly, items - short)
+        if whole + nearly + part:
+            cells = (figure(items), figure(whole), figure(nearly), figure(part), figure(short), percent(share))
+            name = f"{esc(languages.name(str(counts.get('language'))))} <small>{esc(str(counts.get('text')))}</small>"
+            rows.append((-(share or 0.0), name, cells))
+    step = figure(number(record.get("step")))
+    if not rows:
+        return quiet(f"Up to step {step} the run has read none of the items that were looked for.")
+    scores = []
+    for score in objects(record.get("scores")):
+        if number(score.get("touched")):
+            figures = (esc(str(score.get("metric"))), *(fixed(number(score.get(name))) for name in ("every", "unread", "untouched")))
+            scores.append((esc(f"{languages.name(str(score.get('language')))}, {score.get('text')}"), figures))
+    words, near, shortest = (number(record.get(name)) for name in ("words", "near", "shortest"))
+    note = (
+        f"Items that were in what the run has read up to step {step}. Whole: all words in a row. Nearly: {percent(near)} or more of the "
+        f"sequences of {figure(words)} words. In part: one of them. Too short: less than {figure(shortest)} words. contamination.json "
+        "names items, documents and steps."
+    )
+    columns = ("Items", "Whole", "Nearly", "In part", "Too short", "Read")
+    of_scores = plain_table(("Score", "", "All items", "Without those read", "Of which nothing was read"), scores) if scores else ""
+    return plain_table(("Language", *columns), [(name, cells) for _, name, cells in sorted(rows)]) + quiet(note) + of_scores
+
+
+def memorisation_section(record: Mapping[str, Any]) -> str:
+    """Shows the share of excerpts that the model repeats word for word, of each language, worst first, and by repetitions."""
+
+    def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+        found = bounds(row.get("interval"))
+        between = f"{percent(found[0])} … {percent(found[1])}" if found else "–"
+        share = f"<b>{percent(number(row.get('share')))}</b>"
+        return figure(number(row.get("excerpts"))), figure(number(row.get("repeated"))), share, between
+
+    def control(row: Mapping[str, Any]) -> str:
+        other = mapping(row.get("held_out"))
+        return f"{percent(number(other.get('share')))} of {figure(number(other.get('excerpts')))}" if number(other.get("excerpts")) else "–"
+
+    found = {code: mapping(row) for code, row in mapping(record.get("languages")).items()}
+    rows = [(esc(languages.name(code)), (*cells(row), control(row))) for code, row in found.items()]
+    every = mapping(record.get("all"))
+    rows.append(("<b>all</b>", (*cells(every), control(every))))
+    times = []
+    for row in objects(record.get("by_reads")):
+        least, most = number(row.get("least")), number(row.get("most"))
+        name = f"{figure(least)} or more" if most is None else figure(least) if least == most else f"{figure(least)} to {figure(most)}"
+        times.append((name, cells(row)))
+    step, given, wanted = (figure(number(record.get(name))) for name in ("step", "prompt_tokens", "tokens"))
+    note = (
+        f"After step {step}: given the first {given} tokens of a text that it has read, does the model write the {wanted} that follow "
+        "(Carlini et al., 2022)? Held-out text shows how often it would guess them. memorisation.json names the excerpts."
+    )
+    columns = ("Excerpts", "Repeated", "Share", "95 %")
+    by_reads = plain_table(("Times read", *columns), times) if times else ""
+    return plain_table(("Language", *columns, "Held-out text"), rows) + quiet(note) + by_reads
+
+
+def plain_table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """Draws a table from HTML: the headings, and for each row its name and its cells."""
+    top = "".join(f'<th scope="col">{name}</th>' for name in head)
+    body = "".join(f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for name, cells in rows)
+    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def samples_section(samples: Any) -> str:

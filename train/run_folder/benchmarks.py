@@ -16,6 +16,7 @@ from varietas.data.text import languages
 from varietas.train.run_folder.records import mapping, number
 
 FOLDER = "benchmarks"
+SAMPLES = ".samples.jsonl"  # ends the names of files with what was asked and answered
 
 _PARTS = re.compile(r"[a-z]{2,3}(?:_[A-Z][a-z]{3})?")
 
@@ -104,7 +105,7 @@ def write(run: Path, benchmark: Benchmark, samples: Iterable[Mapping[str, Any]] 
     path = run / FOLDER / re.sub(r"[^\w.+-]+", "-", benchmark.task).strip("-.") / f"{benchmark.step}-{benchmark.way}.json"
     if samples is not None:
         lines = "".join(json.dumps(sample, ensure_ascii=False, default=str) + "\n" for sample in samples)
-        write_atomically(path.with_suffix(".samples.jsonl"), lines.encode("utf-8", "replace"))
+        write_atomically(path.with_suffix(SAMPLES), lines.encode("utf-8", "replace"))
     write_json(path, asdict(benchmark))
     return path
 

@@ -31,6 +31,11 @@ def mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def objects(value: object) -> list[dict[str, Any]]:
+    """Returns the objects of a JSON array that are not empty; none if the value is no array."""
+    return [item for item in value if mapping(item)] if isinstance(value, list) else []
+
+
 def records(path: Path) -> Iterator[tuple[int, int | None, dict[str, Any]]]:
     """Reads metrics.jsonl line by line. Empty lines are skipped.
 

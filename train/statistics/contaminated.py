@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from varietas.train.run_folder.benchmarks import FOLDER, SAMPLES
 from varietas.train.run_folder.evaluations import Evaluation
 from varietas.train.run_folder.records import mapping, number
-
-BENCHMARKS, SAMPLES = "benchmarks", ".samples.jsonl"  # folder of a run, and what ends the names of files with items and answers
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def samples_in(run: Path) -> Iterator[Samples]:
     Raises:
         ValueError: If a file of samples is damaged.
     """
-    for file in sorted((run / BENCHMARKS).glob(f"*/*{SAMPLES}")):
+    for file in sorted((run / FOLDER).glob(f"*/*{SAMPLES}")):
         step, about = file.name.split("-")[0], file.with_name(file.name.removesuffix(SAMPLES) + ".json")
         records = []
         with file.open("rb") as lines:
@@ -94,9 +93,8 @@ def samples_in(run: Path) -> Iterator[Samples]:
                     records.append(mapping(json.loads(line)))
                 except (ValueError, RecursionError):
                     raise ValueError(f"{file}, line {place}: not valid JSON; ask the benchmark again with --log_samples") from None
-        metrics = (
-            [name for name in (records[0].get("metrics") or ()) if records and number(records[0].get(name)) is not None] if records else []
-        )
+        listed = records[0].get("metrics") if records else None
+        metrics = [name for name in listed if number(records[0].get(name)) is not None] if isinstance(listed, list) else []
         scores = {name: [number(record.get(name)) or 0.0 for record in records] for name in metrics}
         if records and step.isdigit():
             yield Samples(file.parent.name, int(step), _language(about), [_strings(record.get("doc")) for record in records], scores)
