@@ -93,11 +93,23 @@ def samples_in(run: Path) -> Iterator[Samples]:
                     records.append(mapping(json.loads(line)))
                 except (ValueError, RecursionError):
                     raise ValueError(f"{file}, line {place}: not valid JSON; ask the benchmark again with --log_samples") from None
-        listed = records[0].get("metrics") if records else None
-        metrics = [name for name in listed if number(records[0].get(name)) is not None] if isinstance(listed, list) else []
-        scores = {name: [number(record.get(name)) or 0.0 for record in records] for name in metrics}
-        if records and step.isdigit():
-            yield Samples(file.parent.name, int(step), _language(about), [_strings(record.get("doc")) for record in records], scores)
+        of_filter = dict[str, list[dict[str, Any]]]()  # lm_eval has a record for each item and filter of answers
+        for record in records:
+            of_filter.setdefault(str(record.get("filter")), []).append(record)
+        scores = {
+            name if len(of_filter) == 1 else f"{name}, {kept}": [number(record.get(name)) or 0.0 for record in mine]
+            for kept, mine in of_filter.items()
+            for name in _metrics(mine[0])
+        }
+        items = next(iter(of_filter.values()), [])
+        if items and step.isdigit():
+            yield Samples(file.parent.name, int(step), _language(about), [_strings(item.get("doc")) for item in items], scores)
+
+
+def _metrics(record: Mapping[str, Any]) -> list[str]:
+    """Returns the metrics of a sample that are numbers."""
+    listed = record.get("metrics")
+    return [name for name in listed if number(record.get(name)) is not None] if isinstance(listed, list) else []
 
 
 def _language(about: Path) -> str:

@@ -47,6 +47,15 @@ def test_samples_have_the_texts_and_scores_of_items(tmp_path: Path) -> None:
     assert cleaned_samples(found, {0, 1, 2, 3}, {0, 1, 2, 3})[0].unread is None
 
 
+def test_items_with_several_filters_of_answers_count_once(tmp_path: Path) -> None:
+    answers = {"strict": [1.0, 0.0], "flexible": [1.0, 1.0]}
+    pairs = [(kept, k, right) for kept, rights in answers.items() for k, right in enumerate(rights)]
+    write(tmp_path, [{"doc": f"item {k}", "filter": kept, "metrics": ["exact_match"], "exact_match": right} for kept, k, right in pairs])
+    (found,) = samples_in(tmp_path)
+    assert found.texts == [["item 0"], ["item 1"]]
+    assert found.scores == {f"exact_match, {kept}": rights for kept, rights in answers.items()}
+
+
 def test_damaged_and_empty_samples_are_told_and_left_out(tmp_path: Path) -> None:
     write(tmp_path, [], "empty")
     write(tmp_path, [{"doc": "x", "metrics": 7}], "strange")
