@@ -86,7 +86,7 @@ def service_of(args: argparse.Namespace, small: "Small | None") -> "Service":
     from varietas.train.serving.pages import PAGE
     from varietas.train.serving.prompts import Served
     from varietas.train.serving.service import Service
-    from varietas.train.serving.step import Programs, pages_that_fit, shapes
+    from varietas.train.serving.step import Programs, pages_that_fit
 
     folder = args.run.absolute()
     config = resolve.reopened(read_config(folder), None)
@@ -104,9 +104,7 @@ def service_of(args: argparse.Namespace, small: "Small | None") -> "Service":
     del network
     pages = pages_that_fit(model.config, model.mesh, args.cache_tokens, args.batch_size)
     context = min(model.config.max_seq_len, pages * PAGE)
-    programs = Programs(model, processor.get_piece_size(), pages)
-    for rows, length in shapes(args.batch_size, context):
-        programs.compile(rows, length, context)
+    programs = Programs(model, processor.get_piece_size(), pages, args.batch_size, context)
     fingerprint = f"{folder.name}-{step}{f'-{small.name}' if small else ''}"
     served = Served(folder.name, step, fingerprint, int(time.time()), context, processor, chat)
     return Service(served, programs, pages, args.batch_size, args.max_queue)

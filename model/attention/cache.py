@@ -57,8 +57,12 @@ def empty_cache(cfg: ModelConfig, rows: int, length: int) -> list[Cache]:
 
 def empty_pages(cfg: ModelConfig, pages: int, length: int) -> list[Cache]:
     """Returns an empty paged cache whose heads are split over `tensor`. Call it under jit."""
-    dims = "LLQ" if cfg.kv_rank else "LLKH"
-    return [(constrain(keys, dims), constrain(values, dims)) for keys, values in empty_cache(cfg, pages, length)]
+    return on_devices(empty_cache(cfg, pages, length))
+
+
+def on_devices(cache: list[Cache]) -> list[Cache]:
+    """Constrains a paged cache to its sharding on the active mesh."""
+    return jax.tree.map(lambda x: constrain(x, "LLKH" if x.ndim == 4 else "LLQ"), cache)
 
 
 def write(cache: jax.Array, new_BL: jax.Array, places: Places, positions_BL: jax.Array) -> jax.Array:

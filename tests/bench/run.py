@@ -38,6 +38,7 @@ PARTS = {  # file: heading
     "start": "Start",
     "generation": "Generation",
     "harness": "Benchmarks of lm_eval",
+    "serve": "Serving",
     "learning": "What a step teaches",
 }
 GOALS: dict[str, tuple[str, Callable[[float], bool]]] = {

@@ -7,7 +7,7 @@ a batch together, padded on the left, until the last of them has ended. Both hav
 take the likeliest token.
 
 - `even`: as many requests as clients, each with a prompt of 128 tokens and 64 new ones. A batch wastes nothing on these.
-- `mixed`: 48 requests with prompts of 16 to 192 tokens and 8 to 128 new ones. Sixteen clients each send the next one as soon as theirs is
+- `mixed`: 32 requests with prompts of 16 to 192 tokens and 8 to 96 new ones. Sixteen clients each send the next one as soon as theirs is
   answered; transformers takes sixteen at a time.
 """
 
@@ -41,7 +41,7 @@ def requests(kind: str, clients: int, vocab_size: int) -> Requests:
     if kind == "even":
         lengths = [(128, 64)] * clients
     else:
-        lengths = list(zip(rng.integers(16, 193, 48).tolist(), rng.integers(8, 129, 48).tolist(), strict=True))
+        lengths = list(zip(rng.integers(16, 193, 32).tolist(), rng.integers(8, 97, 32).tolist(), strict=True))
     return [(rng.integers(3, vocab_size, prompt).tolist(), new) for prompt, new in lengths]
 
 
@@ -60,16 +60,15 @@ def varietas(config: Any) -> Contender:
     from varietas.train.serving.prompts import Served
     from varietas.train.serving.server import listen, serve
     from varietas.train.serving.service import Service
-    from varietas.train.serving.step import Programs, shapes
+    from varietas.train.serving.step import Programs
     from varietas.train.step import fresh_params
 
     backend.start(1)
     model = replace(ModelConfig(**config.model), max_seq_len=CONTEXT)
     processor, pages = load(file_in(default_corpus(config.data.embedded_vocab_size))), 16 * CONTEXT // PAGE
     mesh = make_mesh(1, 1, 1)
-    programs = Programs(generator(Network(fresh_params(model, mesh, 0), model, mesh)), processor.get_piece_size(), pages)
-    for batch, length in shapes(16, CONTEXT):
-        programs.compile(batch, length, CONTEXT)
+    ready = generator(Network(fresh_params(model, mesh, 0), model, mesh))
+    programs = Programs(ready, processor.get_piece_size(), pages, 16, CONTEXT)
     service = Service(Served("bench", 0, "bench", 0, CONTEXT, processor, "it is random"), programs, pages, 16, 100)
     listener = listen("127.0.0.1", 0)
     threading.Thread(target=serve, args=(service, listener, None, Console(quiet=True)), daemon=True).start()

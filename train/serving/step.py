@@ -5,6 +5,7 @@ Its arguments are arrays, so that no request needs another program.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from varietas.model.attention.cache import Cache, Paged, empty_pages
+from varietas.model.attention.cache import Cache, Paged, empty_pages, on_devices
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import graph_and_shapes, random_key
 from varietas.model.sharding import on_all
@@ -22,8 +23,9 @@ from varietas.train.inference.generate import Drawn, Generator, Weights, choose,
 from varietas.train.memory import free_on_each
 from varietas.train.serving.pages import PAGE, pages_for
 
-CHUNKS = (16, 64, 256)  # tokens of a prompt that are computed at once; the last but one and smaller ones are for the end of a prompt
+CHUNKS = (16, 64, 128, 256)  # tokens of a prompt that are computed at once; the smaller ones are for the end of a prompt
 MOST_TOP = 20  # likeliest tokens that are told, as many as OpenAI allows
+COMPILERS = 4  # programs that are compiled at the same time
 SHARE = 0.7  # of the memory that is free beside the parameters, for the cache
 
 
@@ -100,6 +102,7 @@ def advance(
     decoder = decoder_of(graph, weights)
     segments_BL = (rows.positions_BL >= 0).astype(jnp.int32)
     hidden, cache = decoder.extend(rows.tokens_BL, segments_BL, rows.positions_BL, weights.layers, cache, Paged(rows.table_BM))
+    cache = on_devices(cache)
     last_B1 = jnp.maximum(segments_BL.sum(1, keepdims=True) - 1, 0)
     logits_BV = logits_of(decoder, jnp.take_along_axis(hidden, last_B1[:, :, None], axis=1)[:, 0])
     n_before_B = jnp.take_along_axis(rows.positions_BL, last_B1, axis=1)[:, 0] + 1
@@ -125,24 +128,33 @@ def _likelihoods(logits: jax.Array, tokens: jax.Array, n_pieces: int) -> Likelih
 
 
 class Programs:
-    """The compiled program with the cache that it works on."""
+    """The program compiled for all its shapes, and the cache that it works on.
 
-    def __init__(self, model: Generator, n_pieces: int, n_pages: int):
-        self._model, self._n_pieces = model, n_pieces
-        self._graph, _ = graph_and_shapes(model.config, model.build)
+    Args:
+        model: From `inference.generate.generator`.
+        n_pieces: Only ids below it are chosen.
+        n_pages: Pages of the cache.
+        batch_size: The most rows of a step.
+        context: The longest text, in tokens.
+    """
+
+    def __init__(self, model: Generator, n_pieces: int, n_pages: int, batch_size: int, context: int):
+        graph, _ = graph_and_shapes(model.config, model.build)
+        self._weights, no = model.weights, np.array(False)
         with jax.set_mesh(model.mesh):
             self._cache = jax.jit(empty_pages, static_argnums=(0, 1, 2))(model.config, n_pages + 1, PAGE)
+            lowered = {
+                shape: advance.lower(graph, n_pieces, self._weights, self._cache, empty_rows(*shape, context), no, no)
+                for shape in shapes(batch_size, context)
+            }
+        with ThreadPoolExecutor(COMPILERS) as beside:
+            self._compiled = dict(zip(lowered, beside.map(lambda program: program.compile(), lowered.values()), strict=True))
 
     def start(self, rows: Rows, of_chosen: bool, of_targets: bool) -> Found:
         """Starts a step, see `advance`, and returns arrays that can be waited for."""
-        flags = np.array(of_chosen), np.array(of_targets)
-        with jax.set_mesh(self._model.mesh):
-            found, self._cache = advance(self._graph, self._n_pieces, self._model.weights, self._cache, rows, *flags)
+        compiled = self._compiled[rows.tokens_BL.shape]
+        found, self._cache = compiled(self._weights, self._cache, rows, np.array(of_chosen), np.array(of_targets))
         return found
-
-    def compile(self, batch: int, length: int, context: int) -> None:
-        """Compiles the program for a shape, and runs it once."""
-        jax.block_until_ready(self.start(empty_rows(batch, length, context), False, False))
 
 
 def key_of(seed: int, row: int) -> np.ndarray:

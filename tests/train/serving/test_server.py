@@ -60,12 +60,17 @@ def model(network: Network) -> Generator:
     return generator(network)
 
 
+@pytest.fixture(scope="module")
+def programs(model: Generator, processor: Tokenizer) -> Programs:
+    return Programs(model, processor.get_piece_size(), PAGES, 4, CONTEXT)
+
+
 class Running:
     """A server in a thread of its own."""
 
-    def __init__(self, model: Generator, processor: Tokenizer, key: str | None = None, queue: int = 100, grace: float = 30.0):
+    def __init__(self, programs: Programs, processor: Tokenizer, key: str | None = None, queue: int = 100, grace: float = 30.0):
         served = Served("tiny", 7, "tiny-7", 0, CONTEXT, processor, Chat(processor, OWN))
-        self.service = Service(served, Programs(model, processor.get_piece_size(), PAGES), PAGES, 4, queue)
+        self.service = Service(served, programs, PAGES, 4, queue)
         listener = serving.listen("127.0.0.1", 0)
         self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -111,8 +116,8 @@ def until(ready: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def running(model: Generator, processor: Tokenizer) -> Iterator[Running]:
-    with Running(model, processor) as found:
+def running(programs: Programs, processor: Tokenizer) -> Iterator[Running]:
+    with Running(programs, processor) as found:
         yield found
 
 
@@ -397,8 +402,8 @@ def test_a_client_that_goes_frees_its_texts(running: Running, stream: bool) -> N
     assert running.service.engine.new_tokens - before < 8 * 200
 
 
-def test_a_key_is_asked_for(model: Generator, processor: Tokenizer) -> None:
-    with Running(model, processor, key=KEY) as guarded:
+def test_a_key_is_asked_for(programs: Programs, processor: Tokenizer) -> None:
+    with Running(programs, processor, key=KEY) as guarded:
         assert guarded.client.completions.create(model="tiny", prompt=PROMPT, max_tokens=2).choices
         for sent in ({}, *({"Authorization": value.encode()} for value in (KEY, "Bearer x", "Bearer", "Bearer é"))):
             for path, body in (("completions", COMPLETION), ("chat/completions", CHAT)):
@@ -408,8 +413,8 @@ def test_a_key_is_asked_for(model: Generator, processor: Tokenizer) -> None:
         assert httpx.get(f"{guarded.url}/health").status_code == 200
 
 
-def test_a_full_queue_says_when_to_come_again(model: Generator, processor: Tokenizer) -> None:
-    with Running(model, processor, queue=3) as busy, ThreadPoolExecutor(2) as clients:
+def test_a_full_queue_says_when_to_come_again(programs: Programs, processor: Tokenizer) -> None:
+    with Running(programs, processor, queue=3) as busy, ThreadPoolExecutor(2) as clients:
         long = {**COMPLETION, "max_tokens": 200, "stream": True}
         first = [clients.submit(busy.post, "completions", {**long, "n": n}) for n in (3, 3)]
         until(lambda: busy.service.active == 6)
@@ -419,8 +424,8 @@ def test_a_full_queue_says_when_to_come_again(model: Generator, processor: Token
         assert all(answer.result().text.endswith("data: [DONE]\n\n") for answer in first)
 
 
-def test_the_end_lets_running_requests_finish_and_refuses_new_ones(model: Generator, processor: Tokenizer) -> None:
-    with Running(model, processor) as ending, ThreadPoolExecutor(8) as clients:
+def test_the_end_lets_running_requests_finish_and_refuses_new_ones(programs: Programs, processor: Tokenizer) -> None:
+    with Running(programs, processor) as ending, ThreadPoolExecutor(8) as clients:
         long = {**COMPLETION, "max_tokens": 220, "temperature": 0}
         answers = [clients.submit(ending.post, "completions", {**long, "stream": stream}) for stream in (True, False) * 4]
         until(lambda: ending.service.active == 8)
@@ -433,8 +438,8 @@ def test_the_end_lets_running_requests_finish_and_refuses_new_ones(model: Genera
             assert body.text.endswith("data: [DONE]\n\n") if number % 2 == 0 else body.json()["usage"]["completion_tokens"] == 220
 
 
-def test_what_is_not_finished_in_time_ends_with_an_error(model: Generator, processor: Tokenizer) -> None:
-    with Running(model, processor, grace=0.0) as ending, ThreadPoolExecutor(8) as clients:
+def test_what_is_not_finished_in_time_ends_with_an_error(programs: Programs, processor: Tokenizer) -> None:
+    with Running(programs, processor, grace=0.0) as ending, ThreadPoolExecutor(8) as clients:
         answers = [
             clients.submit(ending.post, "completions", {**COMPLETION, "max_tokens": 220, "stream": stream}) for stream in (True, False) * 4
         ]

@@ -19,11 +19,11 @@ from varietas.train.inference.network import Network
 from varietas.train.inference.sampling import Sampling
 from varietas.train.serving.engine import Engine, Full
 from varietas.train.serving.pages import PAGE, Pool, pages_for
-from varietas.train.serving.step import Programs, advance, shapes
+from varietas.train.serving.step import Programs
 from varietas.train.serving.texts import Asked, Piece, Text
 from varietas.train.serving.writer import Writer
 
-PIECES, CONTEXT = 128, 512
+PIECES, CONTEXT, PAGES = 128, 512, 100
 CFG = replace(ModelConfig(**load_config("tiny").model), vocab_size=PIECES, n_kv_heads=2, max_seq_len=CONTEXT)
 LATENT = replace(CFG, n_kv_heads=8, kv_rank=24, q_rank=16, d_head=16, d_rope=8, d_value=12)
 EXPERTS = replace(CFG, feed_forward="experts", n_experts=4, d_expert=24, n_shared_experts=1)
@@ -64,10 +64,10 @@ def asked(**more: Any) -> list[Asked]:
 class Served:
     """An engine at work, and what it has delivered."""
 
-    def __init__(self, model: Generator, pages: int = 100, batch: int = 4, queue: int = 100):
+    def __init__(self, programs: Programs, pages: int = PAGES, batch: int = 4, queue: int = 100):
         self.pieces: dict[Text, list[Piece]] = {}
         self._ended = threading.Semaphore(0)
-        self.engine = Engine(Programs(model, PIECES, pages), pages, batch, CONTEXT, queue, self._deliver)
+        self.engine = Engine(programs, pages, batch, CONTEXT, queue, self._deliver)
         self._thread = threading.Thread(target=self.engine.run)
 
     def __enter__(self) -> "Served":
@@ -111,7 +111,7 @@ def alone(model: Generator) -> list[list[int]]:
 )
 def test_texts_together_are_as_generate_gives_them(cfg: ModelConfig, devices: int, form: str) -> None:
     model = network(cfg, devices, form)
-    with Served(model) as served:
+    with Served(Programs(model, PIECES, PAGES, 4, CONTEXT)) as served:
         assert served.wait(served.submit(asked())) == alone(model)
 
 
@@ -121,32 +121,37 @@ def model() -> Generator:
 
 
 @pytest.fixture(scope="module")
+def programs(model: Generator) -> Programs:
+    return Programs(model, PIECES, PAGES, 16, CONTEXT)
+
+
+@pytest.fixture(scope="module")
 def expected(model: Generator) -> list[list[int]]:
     return alone(model)
 
 
 @pytest.mark.parametrize(("pages", "batch"), [(16, 16), (20, 4), (100, 1)])
-def test_a_small_cache_or_batch_changes_no_text(model: Generator, expected: list[list[int]], pages: int, batch: int) -> None:
-    with Served(model, pages, batch) as served:
+def test_a_small_cache_or_batch_changes_no_text(programs: Programs, expected: list[list[int]], pages: int, batch: int) -> None:
+    with Served(programs, pages, batch) as served:
         assert served.wait(served.submit(asked())) == expected
     assert served.engine.pool.free == pages
     assert served.engine.failure is None
 
 
-def test_texts_give_up_their_pages_only_if_they_must(model: Generator) -> None:
+def test_texts_give_up_their_pages_only_if_they_must(programs: Programs) -> None:
     """Two texts that grow to 8 pages each find 9: the later one waits until the first has ended, and is read again."""
     long = [Asked(tuple(prompts()[0]), 8 * PAGE - 5, row=row) for row in range(2)]
-    with Served(model, 9, 4) as served:
+    with Served(programs, 9, 4) as served:
         tight = served.wait(served.submit(long))
         assert served.engine.preempted == 1
-    with Served(model, 16, 4) as served:
+    with Served(programs, 16, 4) as served:
         assert served.wait(served.submit(long)) == tight
         assert served.engine.preempted == 0
 
 
-def test_a_text_joins_while_others_are_continued(model: Generator, expected: list[list[int]]) -> None:
+def test_a_text_joins_while_others_are_continued(programs: Programs, expected: list[list[int]]) -> None:
     first, *others = asked()
-    with Served(model) as served:
+    with Served(programs) as served:
         long = served.submit([replace(first, max_tokens=200)])
         while not served.pieces:
             pass
@@ -156,19 +161,9 @@ def test_a_text_joins_while_others_are_continued(model: Generator, expected: lis
         assert served.wait(long)[0][:NEW] == expected[0]
 
 
-def test_no_program_is_compiled_after_the_start(model: Generator) -> None:
-    programs = Programs(model, PIECES, 100)
-    for batch, length in shapes(4, CONTEXT):
-        programs.compile(batch, length, CONTEXT)
-    before = advance._cache_size()
-    with Served(model) as served:
-        served.wait(served.submit(asked(likelihoods=True, of_prompt=True)))
-    assert advance._cache_size() == before
-
-
-def test_likelihoods_are_those_of_the_tokens(model: Generator) -> None:
+def test_likelihoods_are_those_of_the_tokens(programs: Programs) -> None:
     """Of the prompt and of new tokens, also if the text has lost its pages in between."""
-    with Served(model, 17, 4) as served:
+    with Served(programs, 17, 4) as served:
         texts = served.submit([replace(one, likelihoods=True, of_prompt=True, max_tokens=60) for one in asked()])
         served.wait(texts)
         assert served.engine.preempted
@@ -196,10 +191,10 @@ def _log_probabilities(params: Any, *row: jax.Array) -> jax.Array:
     return jax.nn.log_softmax(decoder(*row)[0] @ decoder.head_DV)
 
 
-def test_a_text_ends_at_an_end_or_a_stop(model: Generator, expected: list[list[int]]) -> None:
+def test_a_text_ends_at_an_end_or_a_stop(programs: Programs, expected: list[list[int]]) -> None:
     first, token = asked()[0], expected[0][4]
     place = expected[0].index(token)
-    with Served(model) as served:
+    with Served(programs) as served:
         by_end, by_stop, by_length, nothing = served.submit(
             [
                 replace(first, ends=(token,)),
@@ -222,8 +217,8 @@ def test_a_text_ends_at_an_end_or_a_stop(model: Generator, expected: list[list[i
     assert len(served.pieces[nothing][-1].likelihoods) == len(first.prompt)
 
 
-def test_a_cancelled_text_frees_its_pages_and_is_heard_of_no_more(model: Generator) -> None:
-    with Served(model, 17) as served:
+def test_a_cancelled_text_frees_its_pages_and_is_heard_of_no_more(programs: Programs) -> None:
+    with Served(programs, 17) as served:
         running, waiting, short = served.submit([replace(asked()[0], max_tokens=n) for n in (500, 500, 5)])
         while running not in served.pieces:
             pass
@@ -233,18 +228,18 @@ def test_a_cancelled_text_frees_its_pages_and_is_heard_of_no_more(model: Generat
     assert not any(piece.finish for text in (running, waiting) for piece in served.pieces.get(text, []))
 
 
-def test_a_full_queue_takes_all_texts_or_none(model: Generator) -> None:
-    served = Served(model, batch=2, queue=3)
-    texts = served.submit(asked()[:4])
+def test_a_full_queue_takes_all_texts_or_none(programs: Programs) -> None:
+    served = Served(programs, batch=1, queue=3)
+    texts = served.submit(asked()[:3])
     with pytest.raises(Full):
         served.submit(asked()[:2])
-    assert served.engine.waiting == 4
+    assert served.engine.waiting == 3
     with served:
         served.wait(texts)
 
 
-def test_what_is_left_fails_when_the_engine_ends(model: Generator) -> None:
-    with Served(model, batch=1) as served:
+def test_what_is_left_fails_when_the_engine_ends(programs: Programs) -> None:
+    with Served(programs, batch=1) as served:
         texts = served.submit([replace(one, max_tokens=200) for one in asked()])
         while not served.pieces:
             pass
@@ -254,8 +249,8 @@ def test_what_is_left_fails_when_the_engine_ends(model: Generator) -> None:
         served.submit(asked())
 
 
-def test_a_fault_of_the_devices_ends_all_texts(model: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    served = Served(model)
+def test_a_fault_of_the_devices_ends_all_texts(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served(programs)
     monkeypatch.setattr(served.engine._programs, "start", lambda *_: 1 / 0)
     with served:
         texts = served.submit(asked())
