@@ -89,11 +89,12 @@ def small_processor() -> spm.SentencePieceProcessor:
     return load(tokenizer.train(lambda: SENTENCES, 330))
 
 
-def test_incremental_decoding_equals_decoding_at_once(small_processor: spm.SentencePieceProcessor) -> None:
+@pytest.mark.parametrize(("n", "times"), [(12, 300), (200, 20)])
+def test_incremental_decoding_equals_decoding_at_once(small_processor: spm.SentencePieceProcessor, n: int, times: int) -> None:
     """Holds also for parts of characters and for special tokens, as a model that has learnt little emits them."""
     rng = np.random.default_rng(0)
-    for _ in range(300):
-        ids = np.where(rng.random(12) < 0.5, rng.integers(0, 330, 12), rng.integers(150, 278, 12)).tolist()
+    for _ in range(times):
+        ids = np.where(rng.random(n) < 0.5, rng.integers(0, 330, n), rng.integers(150, 278, n)).tolist()
         decoder = Incremental(small_processor)
         parts = [decoder.add(token) for token in ids] + [decoder.end()]
         assert "".join(parts) == small_processor.decode(ids)
