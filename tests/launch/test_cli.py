@@ -55,8 +55,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_verb_and_shows_examples() -> None:
     text = varietas("--help").stdout
     for verb in (
-        "tokenizer", "fences", "prepare", "mixture", "plan", "train", "submit", "status", "evaluate", "generate", "report", "digest",
-        "benchmarks", "doctor",
+        "tokenizer", "fences", "prepare", "mixture", "plan", "train", "submit", "status", "evaluate", "generate", "serve", "report",
+        "digest", "benchmarks", "doctor",
     ):  # fmt: skip
         assert re.search(rf"^ +{verb}\b", text, re.MULTILINE)
         assert f"varietas {verb} --" in varietas(verb, "--help").stdout

@@ -45,6 +45,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("tokenizer", "--sample", "a"), "did you mean --sampling?"),
         (("evaluate", "--txt", "a"), "did you mean --text?"),
         (("generate", "--promt", "a"), "did you mean --prompt?"),
+        (("serve", "--prot", "80"), "did you mean --port?"),
+        (("serve", "--run", "folder", "--port", "70000"), "expected a port from 0 to 65535, found '70000'"),
         (("report", "--sample"), "did you mean --samples?"),
         (("digest", "--stp", "3"), "did you mean --step?"),
         (("train", "demo"), "did you mean --config demo?"),

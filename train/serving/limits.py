@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from varietas.train.serving.requests import Refused
 
@@ -47,6 +48,33 @@ class Limits:
                 await send(message)
 
         await self._app(scope, limited_receive, limited_send)
+
+
+class Connection(H11Protocol):
+    """uvicorn's connection, which is closed if the whole header of a request does not come within `timeout_keep_alive` seconds."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Called when a client connects."""
+        super().connection_made(transport)
+        self._wait_for_header()
+
+    def data_received(self, data: bytes) -> None:
+        """Called when a client sends something, which ends uvicorn's own waiting."""
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_at(self._end, self.timeout_keep_alive_handler)
+
+    def on_response_complete(self) -> None:
+        """Called when a request is answered."""
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._wait_for_header()
+
+    def _wait_for_header(self) -> None:
+        self._end = self.loop.time() + self.timeout_keep_alive
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_at(self._end, self.timeout_keep_alive_handler)
 
 
 def bearer(scope: Any) -> bytes:

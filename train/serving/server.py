@@ -6,6 +6,7 @@ not finished then ends with an error. A second Ctrl-C stops at once.
 
 import asyncio
 import logging
+import math
 import signal
 import socket
 import time
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 
 from varietas.train.serving.app import IDLE, app_of
+from varietas.train.serving.limits import Connection
 from varietas.train.serving.service import Service
 
 GRACE = 20.0  # seconds in which running requests are finished
@@ -79,8 +81,8 @@ def serve(
     for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # of clients that go in the middle of something
     config = uvicorn.Config(
-        app_of(service, key, idle), log_config=None, access_log=False, server_header=False, lifespan="off",
-        timeout_graceful_shutdown=LAST_WORDS,
+        app_of(service, key, idle), http=Connection, log_config=None, access_log=False, server_header=False, lifespan="off",
+        timeout_keep_alive=math.ceil(idle), timeout_graceful_shutdown=LAST_WORDS,
     )  # fmt: skip
     server = Server(config, service)
     asyncio.run(_run(server, service, listener, console, greeting, grace))

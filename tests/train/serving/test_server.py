@@ -390,6 +390,14 @@ def test_a_client_that_sends_nothing_more_is_told(running: Running) -> None:
         assert slow.recv(1000).startswith(b"HTTP/1.1 408")
 
 
+@pytest.mark.parametrize("begun", [b"", b"POST /v1/comp", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /he"])
+def test_a_connection_without_a_whole_header_is_closed(running: Running, begun: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as slow:
+        slow.sendall(begun)
+        while slow.recv(1000):  # the answer to what was whole, then nothing
+            pass
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_goes_frees_its_texts(running: Running, stream: bool) -> None:
     body = json.dumps({**COMPLETION, "max_tokens": 200, "n": 8, "stream": stream}).encode()
