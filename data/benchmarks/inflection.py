@@ -22,7 +22,7 @@ WORDS = 8  # words that have both endings
 TIMES = 6.0  # how many times as frequent as the other a form may be
 ATTESTED = 4  # times that the right ending stands beside the neighbour
 EXPECTED = 12.0  # times that the wrong ending would be expected there, where it is never found
-SAME = 0.1  # largest share of items that rest on the same two endings
+FEW, SAME = 5, 0.1  # items that may rest on the same two endings: so many, or this share of all
 
 Endings = tuple[str, str]  # of the right form and of the wrong one
 
@@ -81,7 +81,7 @@ def make(sentences: Sequence[str], found: Forms, counts: Counts, n: int, seed: i
     chosen, used = list[tuple[str, str, str, str]](), Counter[object]()
     for sentence in shuffled(sentences, seed, name):
         for wrong, a, b, endings in shuffled(list(_replaced(sentence, found, counts)), seed, sentence):
-            if used[endings] < max(2, SAME * n) and used[a, b] < 2:
+            if used[endings] < max(FEW, SAME * n) and used[a, b] < 2:
                 used.update([endings, (a, b)])
                 chosen.append((sentence, wrong, a, b))
                 break

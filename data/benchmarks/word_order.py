@@ -15,7 +15,7 @@ from varietas.data.benchmarks.sentences import TOKEN
 
 AVOIDED = 12.0  # how often chance would bring two words together that never are neighbours
 FARTHEST = 3  # places that a word moves
-SAME = 0.05  # largest share of items that rest on the same two words
+FEW, SAME = 5, 0.05  # items that may rest on the same two words: so many, or this share of all
 
 
 def make(sentences: Sequence[str], counts: Counts, n: int, seed: int, name: str) -> list[Item]:
@@ -23,7 +23,7 @@ def make(sentences: Sequence[str], counts: Counts, n: int, seed: int, name: str)
     found, used = [], Counter[tuple[str, str]]()
     for sentence in shuffled(sentences, seed, name):
         for wrong, avoided in sorted(_moved(sentence, counts), key=lambda moved: -_evidence(moved[1], counts)):
-            if used[avoided] < max(2, SAME * n):
+            if used[avoided] < max(FEW, SAME * n):
                 used[avoided] += 1
                 found.append((sentence, wrong, " ".join(avoided)))
                 break
