@@ -21,7 +21,7 @@ from varietas.data.hints import nearest
 from varietas.data.text.documents import SIGNALS
 
 SIGNAL_TYPES = {
-    **dict.fromkeys(("quality", "lang_score"), pa.float32()),
+    **dict.fromkeys(("quality", "lang_score", "lang_share"), pa.float32()),
     **dict.fromkeys(("robots", "lang_checked", "opt_out"), pa.bool_()),
     "pii": pa.list_(pa.list_(pa.uint32())),
     "registers": pa.map_(pa.string(), pa.float32()),

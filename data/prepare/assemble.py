@@ -21,6 +21,7 @@ from varietas.data.corpus.commitment import in_manifest
 from varietas.data.corpus.corpus import COMMITMENT, FORMAT, corpus_digest, shard_path
 from varietas.data.files import new_folder, write_array, write_json
 from varietas.data.prepare import commit
+from varietas.data.prepare.part import line_of
 from varietas.data.prepare.plan import Plan, read_working_file
 from varietas.data.prepare.shard import rejected, tree_of
 from varietas.data.tokenizer.model import file_in
@@ -124,7 +125,7 @@ def write_rejects(work: Path, plan: Plan, verdicts: dict[str, np.ndarray], out: 
                 mine = verdicts[code][at[code] : at[code] + n]
                 at[code] += n
                 for reject in rejected(code, folder, mine, encode):
-                    rejects.write((json.dumps(reject.__dict__, ensure_ascii=False) + "\n").encode())
+                    rejects.write(line_of(reject).encode())
 
 
 def write_held_out(work: Path, plan: Plan, verdicts: dict[str, np.ndarray], out: Path) -> dict[str, dict[str, int]]:

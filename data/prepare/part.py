@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -168,7 +168,7 @@ class _Part:
 
     def _reject(self, reject: Reject) -> None:
         self._rejected.setdefault(reject.lang, Counter())[reject.reason] += 1
-        self._rejects.write(json.dumps(reject.__dict__, ensure_ascii=False) + "\n")
+        self._rejects.write(line_of(reject))
 
     def add(self, batch: list[Document]) -> None:
         """Applies the cleaning steps for many documents at a time, then encodes and writes the documents."""
@@ -176,10 +176,13 @@ class _Part:
         if self._cleaning.language or self._cleaning.rules or self._cleaning.duplicates == "near" or self._cleaning.overlap:
             texts, known = [document.text for document in batch], fences.load(self._cleaning.fences)
             split, whys = words.split(texts), [""] * len(batch)
+            shares: list[dict[str, float]] = [{} for _ in batch]
             if self._cleaning.language:
-                verdicts = labels.compare(texts, [document.lang for document in batch], split, known)
+                named = [document.lang for document in batch]
+                shares = labels.shares(named, split, known)
+                verdicts = labels.compare(texts, named, split, known, shares)
                 whys = ["another language" * (verdict.outcome == "other") for verdict in verdicts]
-                batch = [_checked(document, verdict) for document, verdict in zip(batch, verdicts, strict=True)]
+                batch = [_checked(*of_document) for of_document in zip(batch, verdicts, shares, strict=True)]
             if self._cleaning.rules:
                 references = [known.of(document.lang) for document in batch]
                 broken = rules.broken(rules.statistics(texts, references, split), references)
@@ -189,10 +192,10 @@ class _Part:
                 whys = [why or "overlaps evaluation text" * out for why, out in zip(whys, found, strict=True)]
             if self._cleaning.duplicates == "near":
                 columns += list(signatures(split).T)
-            batch, columns = self._without(batch, columns, whys)
+            batch, columns = self._without(batch, columns, whys, shares)
         if isinstance(self._encode, ChatEncoder):
             ids_or_why = self._encode(batch)
-            batch, columns = self._without(batch, columns, [ids if isinstance(ids, str) else "" for ids in ids_or_why])
+            batch, columns = self._without(batch, columns, [ids if isinstance(ids, str) else "" for ids in ids_or_why], [{}] * len(batch))
             encoded = [ids for ids in ids_or_why if isinstance(ids, bytes)]
         else:
             encoded = self._encode([document.text for document in batch])
@@ -223,11 +226,13 @@ class _Part:
                 candidate = {"place": first + at, "digest": digests[at].as_py().hex(), **held_out.record(documents[at])}
                 file.write(json.dumps(candidate, ensure_ascii=False) + "\n")
 
-    def _without(self, batch: list[Document], columns: list[np.ndarray], whys: list[str]) -> tuple[list[Document], list[np.ndarray]]:
+    def _without(
+        self, batch: list[Document], columns: list[np.ndarray], whys: list[str], shares: list[dict[str, float]]
+    ) -> tuple[list[Document], list[np.ndarray]]:
         """Rejects the documents for which there is a reason, and returns the others with their columns."""
-        for document, why in zip(batch, whys, strict=True):
+        for document, why, languages in zip(batch, whys, shares, strict=True):
             if why:
-                self._reject(reject_of(document, why))
+                self._reject(replace(reject_of(document, why), languages=languages if len(languages) > 1 else {}))
         stays = np.array([not why for why in whys], bool)
         return [batch[at] for at in np.flatnonzero(stays).tolist()], [column[stays] for column in columns]
 
@@ -246,8 +251,9 @@ class _Part:
         (self._folder / "part.json").write_text(json.dumps(facts), "utf-8")
 
 
-def _checked(document: Document, verdict: Verdict) -> Document:
-    return replace(document, signals={**document.signals, "lang_checked": verdict.outcome == "same"})
+def _checked(document: Document, verdict: Verdict, shares: Mapping[str, float]) -> Document:
+    found = {"lang_checked": verdict.outcome == "same", "lang_share": shares.get(document.lang, 0.0) if shares else None}
+    return replace(document, signals={**document.signals, **found})
 
 
 def _row(document: Document, n_tokens: int) -> tuple[Any, ...]:
@@ -259,6 +265,12 @@ def _row(document: Document, n_tokens: int) -> tuple[Any, ...]:
 def reject_of(document: Document, reason: str) -> Reject:
     """Returns the reject that stands for a document."""
     return Reject(document.file, document.line, reason, document.text[:SAMPLE], document.lang)
+
+
+def line_of(reject: Reject) -> str:
+    """Returns the line of rejects.jsonl."""
+    known = {name: value for name, value in vars(reject).items() if name != "languages" or value}
+    return json.dumps(known, ensure_ascii=False) + "\n"
 
 
 def too_many_rejects(rejects: list[Reject], allowed: int) -> ValueError:

@@ -54,6 +54,7 @@ class Reject:
     reason: str
     sample: str  # the beginning of the record
     lang: str = ""  # "" if the record was rejected before its language was known; the likeliest one if it could not be identified
+    languages: Mapping[str, float] = field(default_factory=dict)  # share of each language, by label, if several were found
 
     @property
     def unread(self) -> bool:
@@ -71,6 +72,7 @@ SIGNALS = {
     "filter": "str: HPLT's verdict, which is `keep` or the rule that the document breaks",
     "opt_out": "bool: whether the page reserves its rights against text and data mining",
     "lang_checked": "bool: whether our identifier confirms the language; if not, the label is only the source's claim",
+    "lang_share": "float, 0 to 1: how much of the text is in the language, by its function words, as far as they tell",
     "crawl": "str: the crawl or collection in which the document was found",
     "timestamp": "str, ISO 8601: when the document was found",
 }

@@ -15,6 +15,7 @@ from varietas.data.clean.cleaning import Cleaning
 from varietas.data.prepare.engine import local
 from varietas.data.prepare.prepare import prepare
 from varietas.data.text.documents import Document, NotADocument
+from varietas.data.text.embedded import training_documents
 from varietas.data.tokenizer import training as tokenizer
 
 SYLLABLES = [c + v for c in "bdfghjklmnprstv" for v in "aeiou"]
@@ -184,6 +185,22 @@ def test_rejects_of_a_dirty_corpus_are_counted_by_reason(workers: int, tmp_path:
     kept = [json.loads(line) for line in (tmp_path / "c" / "rejects.jsonl").read_text().splitlines()]
     assert len(kept) == 35 and all(line["reason"] and line["line"] and line["sample"] for line in kept)
     assert {line["line"] for line in kept if line["reason"] == "duplicate"} == set(range(21, 31))
+
+
+def test_the_index_and_the_rejects_say_how_much_is_in_which_language(tmp_path: Path) -> None:
+    """Whole Finnish, a third English, and four fifths English documents are labelled Finnish."""
+    texts: dict[str, list[str]] = {}
+    for document in training_documents():
+        texts.setdefault(document.lang, []).append(document.text)
+    finnish, english = ("\n".join(texts[label]) for label in ("fin_Latn", "eng_Latn"))
+    made = [finnish[:4000], finnish[:4000] + "\n" + english[:2000], finnish[:1000] + "\n" + english[:4000]]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text, "lang": "fin_Latn"}) + "\n" for text in made))
+    model = tokenizer.train(lambda: [Document("1", "fin_Latn", finnish)], 400)
+    prepare([str(tmp_path / "a.jsonl")], model, tmp_path / "c", Cleaning(language=True), local(1))
+    index = pq.read_table(tmp_path / "c" / "index", columns=["lang_share"]).to_pylist()
+    assert [row["lang_share"] for row in index] == [1.0, pytest.approx(0.6, abs=0.1)]  # English has more words for as many characters
+    reject = json.loads((tmp_path / "c" / "rejects.jsonl").read_text())
+    assert reject["reason"] == "another language" and reject["languages"]["eng_Latn"] == pytest.approx(0.85, abs=0.05)
 
 
 def secret() -> str:

@@ -1,5 +1,6 @@
 """Function words confirm right labels, and no label of a neighbour, of a mixture or of a language that they do not know."""
 
+import numpy as np
 import pytest
 
 from varietas.data.clean import fences, labels, words
@@ -22,7 +23,9 @@ def ahead(texts: list[str], label: str) -> list[float]:
 def test_most_labels_are_confirmed_without_an_identifier(texts: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labels, "check", lambda text, label, likely: labels.Verdict("unsure"))
     batch = [(text, label) for label, of_label in texts.items() for text in of_label if not fences.is_shared(label)]
-    verdicts = labels.compare(*zip(*batch, strict=True), words.split([text for text, _ in batch]), fences.load(""))
+    split, known = words.split([text for text, _ in batch]), fences.load("")
+    found = labels.shares([label for _, label in batch], split, known)
+    verdicts = labels.compare(*zip(*batch, strict=True), split, known, found)
     assert {verdict.outcome for verdict in verdicts} == {"same", "unsure"}
     assert sum(verdict.outcome == "same" for verdict in verdicts) > 0.9 * len(batch)
 
@@ -50,5 +53,40 @@ def test_labels_that_share_their_words_are_left_to_an_identifier(texts: dict[str
     asked: list[tuple[str, bool]] = []
     monkeypatch.setattr(labels, "check", lambda text, label, likely: asked.append((label, likely)) or labels.Verdict("unsure"))
     croatian = [" ".join(texts["hrv_Latn"])] * 2
-    labels.compare(croatian, ["bos_Latn", "hrv_Latn"], words.split(croatian), fences.load(""))
+    labels.compare(croatian, ["bos_Latn", "hrv_Latn"], words.split(croatian), fences.load(""), [{}, {}])
     assert asked == [("bos_Latn", True), ("hrv_Latn", True)]
+
+
+def test_a_text_that_is_mostly_in_another_language_is_found_and_no_other(texts: dict[str, list[str]]) -> None:
+    """Of 20 sentences, 16 are English; and no sound text of LONG characters or more is taken for another language."""
+    known, size = fences.load(""), labels.LONG
+    english = [line for text in texts["eng_Latn"] for line in text.split("\n")]
+    for label in ("fin_Latn", "ces_Latn", "ell_Grek", "hun_Latn", "isl_Latn", "nld_Latn", "dan_Latn", "hrv_Latn"):
+        own = [line for text in texts[label] for line in text.split("\n")]
+        mixed = ["\n".join([*english[k : k + 8], *own[k : k + 4], *english[k + 8 : k + 16]]) for k in range(0, 200, 16)]
+        split = words.split(mixed)
+        verdicts = labels.compare(mixed, [label] * len(mixed), split, known, labels.shares([label] * len(mixed), split, known))
+        assert sum(verdict == labels.Verdict("other", "eng") for verdict in verdicts) >= 0.9 * len(mixed)
+    for label, of_label in texts.items():
+        pieces = [text[begin : begin + size] for text in of_label for begin in range(0, len(text) - size, size)]
+        found = labels.shares([label] * len(pieces), words.split(pieces), known)
+        assert min(of.get(label, 0.0) for of in found) >= labels.LEAST
+
+
+def test_the_share_of_each_language_in_a_mixed_document(texts: dict[str, list[str]]) -> None:
+    known = fences.load("")
+    for label in ("fin_Latn", "ces_Latn", "ell_Grek", "nld_Latn", "kat_Geor"):
+        mixed, english = [], []  # and the share of the words that are English
+        for own, other in zip(texts[label], texts["eng_Latn"], strict=True):
+            mixed.append("\n".join([own] * 4 + [other] * 8))
+            n, m = len(own.split()), len(other.split())
+            english.append(2 * m / (2 * m + n))
+        found = labels.shares([label] * len(mixed), words.split(mixed), known)
+        assert abs(np.mean([of["eng_Latn"] for of in found]) - np.mean(english)) < 0.05
+        assert all(of[label] + of["eng_Latn"] > 0.95 and abs(sum(of.values()) - 1) < 1e-9 for of in found)
+
+
+def test_a_document_in_one_language_is_that_alone(texts: dict[str, list[str]]) -> None:
+    found = {label: labels.shares([label] * 20, words.split(texts[label]), fences.load("")) for label in texts}
+    assert all(np.mean([of.get(label, 0) for of in of_label]) > 0.98 for label, of_label in found.items())
+    assert labels.shares(["fur_Latn", "eng_Latn"], words.split(["De la cjase o soi.", "12"]), fences.load("")) == [{}, {"eng_Latn": 1.0}]
