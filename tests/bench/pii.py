@@ -1,6 +1,10 @@
-"""Measures how well and how fast `pii.mask` finds phone numbers, in each official language of the EU.
+"""Measures how well and how fast `pii.mask` finds personal data.
 
     python tests/bench/pii.py [--corpus 'texts/*.jsonl.zst'] [--rounds 3] [--show]
+
+The first table is of all kinds of numbers by country (pii_kinds.py), each written in several ways: as usual, with no-break and narrow
+spaces, with hyphens, with U+2011, in lower case, and joined. A number is found if it is masked completely, and nothing beside it. The
+second table is of phone numbers without a country code, in each official language of the EU.
 
 The phone numbers are the examples of phonenumbers for the countries of the language, and random valid numbers of the same lengths. They are
 written in their national format or a usual variant of it, and put into sentences of pii_phones.py. The sentences of pii_others.py speak of
@@ -15,22 +19,24 @@ import random
 import re
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import phonenumbers
+import pii_kinds
 import pii_others
 import pii_phones
 from figures import arguments, by_turns, timed, write
 
-from varietas.data.clean import pii
+from varietas.data.clean import cleaning, pii
 from varietas.data.formats.read import expand, read
 from varietas.data.text.documents import Document
 from varietas.data.text.embedded import training_documents
 from varietas.data.text.languages import name
 
 NUMBERS = 2000  # phone numbers, and other numbers, for each language
+EACH, OTHERS = 10, 1000  # numbers of a country in each sentence; other numbers of the same form
 RANDOM = 40  # random valid numbers for each country, besides the examples
 
 
@@ -180,6 +186,58 @@ def masked(documents: list[Document], show: bool) -> list[str]:
     return lines
 
 
+def is_found(number: str, sentence: str) -> bool:
+    """Returns whether a number is masked, as one of any kind, and nothing else of the sentence."""
+    before, after = map(cleaning.repair, sentence.split("{n}"))
+    text, _ = pii.mask(cleaning.repair(sentence.replace("{n}", number)))
+    return bool(re.fullmatch(f"{re.escape(before)}<[a-z]+>{re.escape(after)}", text))
+
+
+def share_found(number: Callable[[], str], sentences: Iterable[str], show: bool) -> tuple[float, dict[str, float]]:
+    """Returns which share of EACH random numbers in each sentence is found in all spellings, and in each of them."""
+    found = dict[str, list[bool]]()
+    for sentence in sentences:
+        for _ in range(EACH):
+            for way, spelt in pii_kinds.spellings(number()).items():
+                found.setdefault(way, []).append(is_found(spelt, sentence))
+                if show and not found[way][-1]:
+                    print("not found:", way, sentence.replace("{n}", spelt))
+    by_way = {way: sum(of) / len(of) for way, of in found.items()}
+    return sum(by_way.values()) / len(by_way), by_way
+
+
+def countries(show: bool = False) -> list[str]:
+    """Returns the table of what is found of each country's numbers, and of what is masked of other numbers."""
+    rng = random.Random(0)
+    lines = [
+        "| country | phone | IBAN | national number | in the worst spelling | other numbers of its form |",
+        "|---|---|---|---|---|---|",
+    ]
+    for country, (_, _, sentences) in pii_kinds.NATIONAL.items():
+        code, cells = country.partition(",")[0], list[str]()
+        cells.append(f"{share_found(partial(pii_kinds.phone, code, rng), pii_kinds.SENTENCES, show)[0]:.0%}" if country == code else "")
+        has_iban = country == code
+        cells.append(f"{share_found(partial(pii_kinds.iban, code, rng), pii_kinds.SENTENCES, show)[0]:.0%}" if has_iban else "")
+        all_, by_way = share_found(partial(pii_kinds.national_number, country, rng), sentences.split("|"), show)
+        worst = min(by_way, key=lambda way: by_way[way])
+        others = [pii_kinds.national_number(country, rng, valid=False) for _ in range(OTHERS)]
+        masked = sum(bool(pii.find(f"Stojí tu {other}, a dál.")) for other in others)
+        cells += [f"{all_:.0%}", f"{by_way[worst]:.0%} {worst}" if by_way[worst] < 1 else "", f"{masked / OTHERS:.1%}"]
+        lines.append(f"| {country} | " + " | ".join(cells) + " |")
+    cards, addresses = (share_found(partial(make, rng), pii_kinds.SENTENCES, show) for make in (pii_kinds.card, pii_kinds.address))
+    emails = [is_found(email, sentence) for email in pii_kinds.EMAILS for sentence in pii_kinds.SENTENCES]
+    others = [*pii_kinds.NO_EMAILS, *pii_kinds.NO_NUMBERS]
+    wrong = [other for other in others if pii.find(f"Stojí tu {other}, a dál.")]
+    if show and wrong:
+        print("masked wrongly:", wrong)
+    shares = f"{sum(emails) / len(emails):.0%}, payment cards: {cards[0]:.0%}, IP addresses: {addresses[1]['usual']:.0%}"
+    return [
+        *lines,
+        "",
+        f"E-mail addresses found: {shares}. Of {len(others)} dates, prices, versions, file names and the like, {len(wrong)} are masked.",
+    ]
+
+
 def mask_all(documents: list[Document]) -> None:
     """Masks the text of each document, for the speed."""
     for document in documents:
@@ -196,7 +254,8 @@ def main() -> None:
 def measure(args: Namespace) -> None:
     """Measures everything and writes the figures."""
     found = {language: search(language, args.show) for language in pii_phones.SENTENCES}
-    lines = ["| language | recall | precision |", "|---|---|---|"]
+    lines = [*countries(args.show), ""]
+    lines += ["| language | recall | precision |", "|---|---|---|"]
     lines += [f"| {name(language)} | {of.recall:.1%} | {of.precision:.1%} |" for language, of in found.items()]
     texts = {"embedded text": list(training_documents())}
     if args.corpus:

@@ -31,7 +31,7 @@ PARTS = {  # file: heading
     "prepare": "Preparing text",
     "junk": "Junk and good text",
     "identification": "Languages of texts without a label",
-    "pii": "Phone numbers",
+    "pii": "Personal data",
     "stream": "A corpus of 100 million documents",
     "checkpoint": "A checkpoint of 1 GB",
     "release": "Import and export",
