@@ -106,6 +106,14 @@ def test_the_script_comes_from_the_text_where_the_label_does_not_say_it(label: s
     assert from_record({"text": text, "lang": label}, "x", 1).lang == wanted
 
 
+def test_swiss_german_is_not_taken_for_luxembourgish() -> None:
+    texts = {document.lang: document.text for document in parallel_documents()}
+    for label in ("gsw_Latn", "ltz_Latn"):
+        pieces = [texts[label][begin : begin + 300] for begin in range(0, len(texts[label]) - 300, 300)]
+        found = [identify.guess(piece).label for piece in pieces]
+        assert found.count(label) >= 0.7 * len(found) and not ({"gsw_Latn", "ltz_Latn"} - {label}) & set(found)
+
+
 def test_what_is_not_identified_keeps_its_guess() -> None:
     text = "Impressum Kontakt Home Menü Login 2024"
     with pytest.raises(NotADocument, match=r"^no lang$") as found:
