@@ -16,12 +16,12 @@ from pathlib import Path
 from figures import arguments, write
 from junk_kinds import FIRST, GOOD, SECOND, Maker
 
-from varietas.data.clean import charsets, fences, rules, words
+from varietas.data.clean import charsets, cleaning, fences, rules, words
 from varietas.data.formats.read import expand, read
 from varietas.data.text.documents import Document
 from varietas.data.text.embedded import training_documents
 
-MADE = 40  # documents of each kind and language
+MADE = 100  # documents of each kind and language
 LEAST = 200  # characters of a document, as in `--config web`
 # Languages of which some embedded sentences were decoded wrongly; those with letters that give it away are left out.
 DAMAGED = ("ces_Latn", "hrv_Latn", "hun_Latn", "lit_Latn", "pol_Latn", "ron_Latn", "slk_Latn", "slv_Latn")
@@ -29,10 +29,10 @@ Rejects = Callable[[Sequence[str], str], list[bool]]
 
 
 def ours(texts: Sequence[str], label: str) -> list[bool]:
-    """Returns whether the rules reject each text, after its character set is repaired."""
+    """Returns whether the rules reject each text, after it is repaired as `clean.unicode` does."""
     known = fences.load("")
     reference = known.of(label)
-    repaired = [charsets.repair(text, reference, known.others(label)) for text in texts]
+    repaired = [cleaning.repair(charsets.repair(text, reference, known.others(label))) for text in texts]
     references = [reference] * len(repaired)
     return [why != "" for why in rules.broken(rules.statistics(repaired, references, words.split(repaired)), references)]
 
@@ -97,6 +97,19 @@ def table(title: str, kinds: Sequence[str], columns: dict[str, dict[str, dict[st
     return lines
 
 
+def losses(found: dict[str, dict[str, float]]) -> tuple[list[str], float]:
+    """Returns which share of good text each language loses, the largest first, and how many times the median the largest is."""
+    labels = found[next(iter(GOOD))]
+    of_language = {label: statistics.mean(found[kind][label] for kind in GOOD) for label in labels}
+    median = statistics.median(of_language.values())
+    lines = [f"good text of unusual forms that is lost; the median language loses {median:.2%}"]
+    for label, share in sorted(of_language.items(), key=lambda item: -item[1]):
+        kind = max(GOOD, key=lambda kind: found[kind][label])
+        most = f"  {kind} {found[kind][label]:.1%}" if share else ""
+        lines.append(f"{label:10} {share:7.2%} {share - median:+8.2%}{most}")
+    return lines, max(of_language.values()) / max(median, 1 / (MADE * len(GOOD)))
+
+
 def main() -> None:
     parser = arguments(__doc__, rounds=1)
     parser.add_argument("--input", nargs="+", default=[])
@@ -121,10 +134,13 @@ def main() -> None:
     lines = [f"{MADE} documents of each kind in each of {len(texts)} languages"]
     lines += table("junk that was known", list(FIRST), of_made) + table("junk that was not known", list(SECOND), of_made)
     lines += table("good text of unusual forms", list(GOOD), of_made)
+    of_languages, times = losses(of_made["varietas"])
+    lines += of_languages
     if own:
         lines += table("good text", ["good text of --input"], {name: shares(own, way) for name, way in ways.items()})
     ratios = {f"junk_caught_{name}": _mean(found, (FIRST | SECOND).keys()) for name, found in of_made.items()}
     ratios |= {f"odd_forms_lost_{name}": _mean(found, GOOD.keys()) for name, found in of_made.items()}
+    ratios["odd_forms_lost_worst_vs_median"] = times
     write(args.json, ratios, lines)
 
 
