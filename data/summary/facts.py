@@ -122,17 +122,27 @@ def read_facts(file: Path) -> Facts:
         _check_names(f"{file}: ", [name], [*FACTS, *OF_RELEASES, "sources"])
         _check_names(f"{file}: {name}.", table, (FACTS | OF_RELEASES)[name])
     for name, table in sources.items():
-        kind = table.get("kind", "")
+        kind = str(table.get("kind", ""))
         if kind not in KINDS:
             raise ValueError(f"{file}: sources.{name}.kind is {kind!r}; expected one of {', '.join(KINDS)}")
         _check_names(f"{file}: sources.{name}.", table, ["kind", *OF_A_SOURCE[kind]])
-    said, of_sources = ({name: {key: _text(value) for key, value in t.items()} for name, t in group.items()} for group in (tables, sources))
-    return Facts(said, of_sources)
+    return Facts(_texts(tables, file, ""), _texts(sources, file, "sources."))
 
 
 def check_sources(facts: Facts, known: Iterable[str]) -> None:
     """Raises ValueError if the facts speak of a source that the run does not have."""
     _check_names("sources.", facts.sources, known)
+
+
+def _texts(tables: Mapping[str, Mapping[str, Any]], file: Path, prefix: str) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for name, table in tables.items():
+        for key, value in table.items():
+            try:
+                found.setdefault(name, {})[key] = _text(value)
+            except ValueError as error:
+                raise ValueError(f"{file}: {prefix}{name}.{key}: {error}") from None
+    return found
 
 
 def _tables(value: object, file: Path, prefix: str) -> dict[str, dict[str, Any]]:
@@ -152,5 +162,7 @@ def _check_names(where: str, names: Iterable[str], known: Iterable[str]) -> None
 
 
 def _text(value: object) -> str:
-    """Returns a value as text: TOML has dates, and yes and no."""
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value).strip()
+    """Returns a value as text: TOML has dates, yes and no, and JSON has null. Raises ValueError for what is no single value."""
+    if isinstance(value, (list, dict)):
+        raise ValueError(f"{value!r} is not a text")
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else "" if value is None else str(value).strip()

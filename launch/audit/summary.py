@@ -69,7 +69,7 @@ def _training(audited: opened.Audited) -> "Training":
         seq_len=audited.spans[-1].context["seq_len"],
         left_out=sum(bool(step.left_out) for step in steps_of(audited.ledger)),
         damaged=len(read_corrupt(audited.run)),
-        begun_from=str(read_origin(audited.run) or ""),
+        begun_from=origin.named if (origin := read_origin(audited.run)) else "",
         filters=tuple(filter(None, dict.fromkeys(mixture["where"] for mixture in mixtures))),
         removed=sum(map(len, removed_from(audited.corpus).documents.values())),
     )

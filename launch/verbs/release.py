@@ -71,7 +71,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     left_out = dict[str, str]()
     with console.status("counting what was read"):
         summary = _summary(opened.folder, step, args.corpus, facts, args.small_company, left_out)
-    with new_folder(args.out) as folder:
+    with new_folder(args.out) as whole:
+        (folder := whole / args.out.name).mkdir()  # whose name the signature holds
         if public_key:
             write_atomically(folder / sums.PUBLIC_KEY, public_key)
         with console.status("weights"):
@@ -79,8 +80,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         with console.status("records and documents"):
             said = (args.out.name, facts, public_key is not None)
             openness = _documents(opened, step, architecture, said, summary, folder, left_out)
-    if public_key:  # the signature holds the name of the folder
-        sums.sign(args.out, args.key)
+        if public_key:
+            sums.sign(folder, args.key)
+        _move_up(folder.rename(whole / WEIGHTS))  # a file in it may have its name
     _show(args.out, openness, left_out, console)
     return 0
 
@@ -108,14 +110,15 @@ def _weights(opened: "Run", step: int, forms: list[str], name: str, folder: Path
         ValueError: If no format can.
     """
     from varietas.model.formats.config_json import architecture_of
+    from varietas.train.run_folder.checkpoint import DamagedCheckpoint
 
     architecture = ""
     try:
-        architecture = architecture_of(opened._experiment.model)
         opened.export(folder / WEIGHTS, step)
-        for file in (folder / WEIGHTS).iterdir():
-            file.rename(folder / file.name)
-        (folder / WEIGHTS).rmdir()
+        architecture = architecture_of(opened._experiment.model)
+        _move_up(folder / WEIGHTS)
+    except DamagedCheckpoint:
+        raise
     except ValueError as error:
         left_out["weights for transformers and vLLM"] = str(error)
     for form in forms:
@@ -126,6 +129,13 @@ def _weights(opened: "Run", step: int, forms: list[str], name: str, folder: Path
     if not architecture and not (folder / "gguf").is_dir():
         raise ValueError(f"no format can express this model: {'; '.join(left_out.values())}")
     return architecture
+
+
+def _move_up(folder: Path) -> None:
+    """Moves what is in a folder to beside it, and removes the folder."""
+    for file in folder.iterdir():
+        file.rename(folder.parent / file.name)
+    folder.rmdir()
 
 
 def _documents(
@@ -145,7 +155,6 @@ def _documents(
     name, facts, signed = said
     network, _ = opened._network(step)
     of = published(opened.folder, name, network.config, facts_of(opened.folder, network, step), facts, summary)
-    opened.report()
     write_records(opened.folder, folder, of)
     _tokenizer(opened.folder, folder / "tokenizer")
     if summary is not None:
@@ -187,10 +196,11 @@ def _show(out: Path, openness: "Openness", left_out: Mapping[str, str], console:
     from rich.table import Table
 
     from varietas.launch.tables import align_right
-    from varietas.train.publication.sums import SIGNATURE, listing
+    from varietas.train.publication.sums import SIGNATURE
+    from varietas.train.publication.sums import sizes as sizes_of
 
     sizes = dict[str, list[int]]()
-    for file, (_, size) in listing(out).items():
+    for file, size in sizes_of(out).items():
         top, _, below = file.partition("/")
         sizes.setdefault(f"{top}/" if below else top, []).append(size)
     table = Table("in the release", "files", "MB", box=None, pad_edge=False)

@@ -56,4 +56,15 @@ def _ragged_dot(eqn: Any) -> float:
     return 2.0 * math.prod(out) * math.prod(left[axis] for axis in contracted) / groups
 
 
-PRODUCTS: Mapping[str, Callable[[Any], float]] = {"dot_general": _dot_general, "ragged_dot_general": _ragged_dot}
+def _flash_attention(eqn: Any) -> float:
+    """cuDNN's kernel: two products forward and five backward (Dao et al., 2022), of which causal attention needs half."""
+    (B, L, N, H), S = eqn.invars[0].aval.shape, eqn.invars[1].aval.shape[1]
+    return (5 if "bwd" in eqn.primitive.name else 2) * 2.0 * B * N * L * S * H / 2
+
+
+PRODUCTS: Mapping[str, Callable[[Any], float]] = {
+    "dot_general": _dot_general,
+    "ragged_dot_general": _ragged_dot,
+    "dot_product_attention_fwd_wrapper": _flash_attention,
+    "dot_product_attention_bwd_wrapper": _flash_attention,
+}

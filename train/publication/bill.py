@@ -11,10 +11,11 @@ from typing import Any
 import varietas
 from varietas.train.publication.openness import OPEN
 from varietas.train.publication.published import Published
+from varietas.train.publication.sums import lines
 from varietas.train.run_folder.evaluations import Row
 
 SPACE = uuid.UUID("0b8d7a52-7d0e-5f0c-9a0e-0e6c1a6f2d11")  # of names of releases
-MODEL, TOOL = "model", "varietas"
+MODEL = "model"
 
 
 def bill(of: Published) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def bill(of: Published) -> dict[str, Any]:
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(SPACE, f'{of.name} {of.facts.digest}')}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(SPACE, lines(of.files))}",
         "version": 1,
         "metadata": {
             "tools": {"components": [{"type": "application", "name": "varietas", "version": varietas.__version__}]},
@@ -115,7 +116,7 @@ def _data(of: Published) -> list[dict[str, Any]]:
             "name": one["source"],
             **({"description": one["description"]} if one.get("description") else {}),
             **({"externalReferences": [{"type": "distribution", "url": one["link"]}]} if one.get("link") else {}),
-            "data": [{"type": "dataset", "name": one["source"], "classification": "public" if kind == "public" else kind}],
+            "data": [{"type": "dataset", "name": one["source"], "classification": kind}],
             "properties": [
                 {"name": f"varietas:{field}", "value": str(one[field])}
                 for field in ("documents", "bytes", "tokens", "tokens_read", "share")

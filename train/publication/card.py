@@ -31,13 +31,13 @@ SAID = {  # fields of what the provider says, and their headings
 def card(of: Published, architecture: str, openness: Openness, signed: bool) -> str:
     """Returns README.md of a release. `folder.write_documents` explains the arguments."""
     title = of.said.get("model", "name") or of.name
-    more = [*_uses(of), *_small_forms(of), *_made(of), *_folders(of), *_check(of, signed), *_open(openness)]
+    more = [*_uses(of), *_small_forms(of), *_made(of), *_folders(of), *_check(signed), *_open(openness)]
     return model_card(title, architecture, of.model, of.facts, of.said.get("release", "license") or "", more)
 
 
 def _uses(of: Published) -> list[str]:
     said = [f"**{heading}.** {text}" for field, heading in SAID.items() if (text := of.said.get("use", field))]
-    provider = [f"Provided by {text}" for field in ("name",) if (text := of.said.get("provider", field))]
+    provider = [f"Provided by {text}"] if (text := of.said.get("provider", "name")) else []
     lines = [line for paragraph in (*provider, *said) for line in (paragraph, "")]
     return ["## Uses and limits", "", *lines] if lines else []
 
@@ -75,27 +75,26 @@ def _made(of: Published) -> list[str]:
         facts.append(f"{of.seconds / 3600:,.1f} hours")
     if of.account is not None and of.account.kwh is not None:
         facts.append(f"{of.account.kwh:,.2g} kWh ({of.account.energy_source})")
-    return ["## Training", "", f"It took {', '.join(facts)}. Its settings are in `training/config.json`.", ""]
+    return ["## Training", "", f"It took {', '.join(facts)}{of.went_on}. Its settings are in `training/config.json`.", ""]
 
 
 def _folders(of: Published) -> list[str]:
-    """Returns what lies in the folder. The documentation and the bill of materials are written after the card."""
+    """Returns what lies in the folder. The documents are written together with the card."""
     later = ("documentation/", "bom.cdx.json")
     there = [
         f"| `{place}` | {what} |" for place, what in FOLDERS.items() if place in later or any(path.startswith(place) for path in of.files)
     ]
-    return ["## In this folder", "", "| | |", "|---|---|", *there, ""]
+    lacking = ["Not in this release:", "", *(f"- {what}: {why}" for what, why in of.left_out.items()), ""] if of.left_out else []
+    return ["## In this folder", "", "| | |", "|---|---|", *there, "", *lacking]
 
 
-def _check(of: Published, signed: bool) -> list[str]:
+def _check(signed: bool) -> list[str]:
     lines = ["## How to check it", "", "```", f"sha256sum --check {SUMS}"]
     if signed:
         lines.append(f"model_signing verify key . --signature {SIGNATURE} --public_key {PUBLIC_KEY}")
     lines += ["```", ""]
     if signed:
         lines += ["Compare the public key with one that the provider publishes elsewhere.", ""]
-    if of.left_out:
-        lines += ["Not in this release:", "", *(f"- {what}: {why}" for what, why in of.left_out.items()), ""]
     return lines
 
 

@@ -21,25 +21,32 @@ from varietas.train.publication.bill import bill
 from varietas.train.publication.card import card
 from varietas.train.publication.published import Published
 from varietas.train.publication.source import archive
-from varietas.train.publication.sums import SUMS, digest_of, digests, lines, listing
+from varietas.train.publication.sums import SUMS, digest_of, digests, lines, sizes
+from varietas.train.report.page import render
+from varietas.train.run_folder.benchmarks import FOLDER as BENCHMARKS
 from varietas.train.run_folder.evaluations import HELD_OUT
 
-LOGS = {"metrics.jsonl": "training/metrics.jsonl", "report.html": "training/report.html", "samples.json": "evaluations/samples.json"}
+COPIED = {  # files of a run, and where they lie in a release
+    "metrics.jsonl": "training/metrics.jsonl",
+    "samples.json": "evaluations/samples.json",
+    "quantization.json": "evaluations/small_forms.json",
+}
 BILL = "bom.cdx.json"
 
 
 def write_records(run: Path, folder: Path, of: Published) -> None:
     """Writes what the run has recorded: its logs, ledger, evaluations, config, time and energy, and the summary of its data."""
-    for name, place in LOGS.items():
+    for name, place in COPIED.items():
         if (run / name).exists():
             _copy(run / name, folder / place)
+    for file in (run / BENCHMARKS).rglob("*.json"):  # without samples, whose questions may have a licence of their own
+        _copy(file, folder / "evaluations" / BENCHMARKS / file.relative_to(run / BENCHMARKS))
+    write_atomically(folder / "training" / "report.html", render(run, of.config).encode())
     if (run / "ledger").is_dir():
         shutil.copytree(run / "ledger", folder / "ledger")
     for name, evaluation in of.evaluations.items():
         private = name.startswith(HELD_OUT)  # digests would tell whether a text is in the corpus, which may be sealed
         write_json(folder / "evaluations" / f"{name}.json", asdict(replace(evaluation, documents={}) if private else evaluation))
-    if (run / "quantization.json").exists():
-        _copy(run / "quantization.json", folder / "evaluations" / "small_forms.json")
     write_json(folder / "training" / "config.json", of.config)
     if of.environment:
         write_json(folder / "training" / "environment.json", of.environment)
@@ -66,7 +73,7 @@ def write_documents(folder: Path, of: Published, architecture: str, signed: bool
     Returns:
         How open the release is.
     """
-    of = replace(of, files={**listing(folder), "README.md": ("", 0)})
+    of = replace(of, files={path: ("", size) for path, size in {**sizes(folder), "README.md": 0}.items()})  # digests come later
     sections, found = form.form(of), openness.openness(of)
     entries = {heading: [asdict(entry) for entry in listed] for heading, listed in sections.items()}
     write_json(folder / "documentation" / "model_documentation.json", {"sections": entries, "to_fill_in": form.blanks(sections)})

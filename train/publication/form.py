@@ -14,8 +14,11 @@ from varietas.train.accounting.goodput import Account
 from varietas.train.publication.published import Published
 
 BLANK = "**[to be filled in]**"
-SIZES = ((5e8, "1 to 500 million"), (5e9, "500 million to 5 billion"), (1.5e10, "5 to 15 billion"), (5e10, "15 to 50 billion"))
-LARGER = (
+SIZES = (
+    (5e8, "1 to 500 million"),
+    (5e9, "500 million to 5 billion"),
+    (1.5e10, "5 to 15 billion"),
+    (5e10, "15 to 50 billion"),
     (1e11, "50 to 100 billion"),
     (5e11, "100 to 500 billion"),
     (1e12, "500 billion to 1 trillion"),
@@ -23,6 +26,7 @@ LARGER = (
 )
 TIMES = ((30, "less than 1 month"), (90, "1 to 3 months"), (180, "3 to 6 months"), (float("inf"), "more than 6 months"))
 GENERAL_PURPOSE, SYSTEMIC = 1e23, 1e25  # FLOP: guidelines of the Commission of July 2025, and Article 51(2)
+LARGEST = 10  # languages that the form names
 BENCHMARKED = 100_000  # tokens of which the cost of inference is said
 PROVENANCE = {  # what the form calls the kinds of sources
     "public": "publicly available datasets",
@@ -82,19 +86,21 @@ def markdown(sections: Mapping[str, Iterable[Entry]]) -> str:
     return "\n".join(lines)
 
 
-def _said(of: Published, name: str, table: str, field: str, usual: str | None = None) -> Entry:
-    return Entry(name, of.said.get(table, field) or usual, f"{table}.{field}")
+def _said(of: Published, name: str, table: str, field: str, usual: str | None = None, source: str = "") -> Entry:
+    """Returns what the provider says, or else what is usual, with where that is from."""
+    said = of.said.get(table, field)
+    return Entry(name, said or usual, source if usual and not said else f"{table}.{field}")
 
 
 def _general(of: Published) -> list[Entry]:
     origin = of.facts.origin
     return [
         _said(of, "Legal name of the provider", "provider", "name"),
-        _said(of, "Model name", "model", "name", of.name),
+        _said(of, "Model name", "model", "name", of.name, "name of the release"),
         Entry("Model authenticity", f"SHA-256 of the parameters {of.facts.digest}; SHA-256 of every file in SHA256SUMS", "SHA256SUMS"),
         _said(of, "Release date", "release", "date"),
         _said(of, "Union market release date", "model", "market_date"),
-        _said(of, "Model dependencies", "model", "dependencies", f"{origin}" if origin else "N/A"),
+        _said(of, "Model dependencies", "model", "dependencies", origin.named if origin else "N/A", "README.md"),
     ]
 
 
@@ -113,7 +119,7 @@ def _properties(of: Published) -> list[Entry]:
         _said(of, "Rationale and assumptions of the design", "design", "model"),
         Entry("Input modalities and maximum size", longest, "config.json"),
         Entry("Output modalities and maximum size", longest, "config.json"),
-        Entry("Total model size", f"{n:.2g} parameters ({n:,}): {within(n, (*SIZES, *LARGER))}", "config.json"),
+        Entry("Total model size", f"{n:.2g} parameters ({n:,}): {within(n, SIZES)}", "config.json"),
     ]
 
 
@@ -123,7 +129,10 @@ def _use(of: Published) -> list[Entry]:
     memory = (
         f"memory for the weights, {lightest / 1e9:.2g} GB in the smallest form of this release and {heaviest / 1e9:.2g} GB in the largest"
     )
-    ways = "transformers and vLLM load the folder" + (", llama.cpp the files in gguf/" if of.has("gguf/*.gguf") else "")
+    loaders = {"*.safetensors": "transformers and vLLM load the folder", "gguf/*.gguf": "llama.cpp loads the files in gguf/"}
+    programs = {"*.safetensors": "transformers or vLLM", "gguf/*.gguf": "llama.cpp"}
+    ways = ", ".join(text for pattern, text in loaders.items() if of.has(pattern))
+    software = " or ".join(text for pattern, text in programs.items() if of.has(pattern))
     return [
         _said(of, "Acceptable use policy", "use", "policy"),
         _said(of, "Intended or restricted uses", "use", "intended"),
@@ -134,7 +143,7 @@ def _use(of: Published) -> list[Entry]:
             f"{memory}, and some for the keys and values of the tokens that it has read; no accelerator is needed",
             "SHA256SUMS",
         ),
-        Entry("Required software", "one of transformers, vLLM and llama.cpp", "README.md"),
+        Entry("Required software", software, "README.md"),
     ]
 
 
@@ -164,10 +173,11 @@ def _training(of: Published) -> list[Entry]:
 
 def _data(of: Published) -> list[Entry]:
     found = of.summary
+    obtained = _said(of, "How data was obtained and selected", "data", "obtained")
+    unsuitable = _said(of, "Measures to detect unsuitable sources", "data", "unsuitable")
+    bias = _said(of, "Measures to detect identifiable biases", "data", "bias")
     if found is None:
-        names = ("Type", "How data was obtained and selected", "Unsuitable sources", "Identifiable biases")
-        fields = ("obtained", "obtained", "unsuitable", "bias")
-        return [_said(of, name, "data", field) for name, field in zip(names, fields, strict=True)]
+        return [Entry("Type", "text", "config.json"), obtained, unsuitable, bias]
     text = found["general"]["modalities"]["text"]
     kinds = [PROVENANCE[kind] for kind, listed in found["sources"].items() if kind in PROVENANCE and listed]
     provenance = ", ".join(kinds) + (
@@ -180,7 +190,7 @@ def _data(of: Published) -> list[Entry]:
     return [
         Entry("Type", "text", source),
         Entry("Provenance", provenance.removeprefix("; "), source),
-        _said(of, "How data was obtained and selected", "data", "obtained"),
+        obtained,
         Entry(
             "Number of data points",
             f"{text['documents']:.2g} documents, {text['tokens']:.2g} tokens, of which {text['tokens_read']:.2g} were read",
@@ -190,12 +200,9 @@ def _data(of: Published) -> list[Entry]:
             "Scope and main characteristics", f"{len(listed)} languages by tokens read: {shares}{more}; all of them in the summary", source
         ),
         Entry("Curation", _curation(found["processing"]["corpora"]), source),
-        _said(of, "Measures to detect unsuitable sources", "data", "unsuitable"),
-        _said(of, "Measures to detect identifiable biases", "data", "bias"),
+        unsuitable,
+        bias,
     ]
-
-
-LARGEST = 10  # languages that the form names
 
 
 def _curation(corpora: Mapping[str, Mapping[str, Any]]) -> str:
@@ -205,17 +212,27 @@ def _curation(corpora: Mapping[str, Mapping[str, Any]]) -> str:
         masked = sum(one["personal_data_masked"].values())
         why = ", ".join(f"{reason} {n:,}" for reason, n in one["rejected"].items()) or "none"
         parts.append(
-            f"{name}: {one['documents_kept']:,} of {one['records_read'] or 0:,} records kept; left out: {why}; personal data masked in "
+            f"{name}: {one['documents_kept']:,} of {_known(one['records_read'])} records kept; left out: {why}; personal data masked in "
             f"{masked:,} places"
         )
     return ". ".join(parts)
 
 
+def _known(n: int | None) -> str:
+    return "an unknown number of" if n is None else f"{n:,}"
+
+
 def _compute(of: Published) -> list[Entry]:
     if of.flops is None:
-        return [Entry("Training time", "this provider did not train the model", "training")]
+        origin = of.facts.origin
+        said = f"the model was {origin.named}; its training is told of there" if origin else "not recorded"
+        return [Entry("Training time", said, "README.md")]
     days = None if of.seconds is None else of.seconds / 86400
-    time = "not recorded" if days is None else f"{within(days, TIMES)}: {days:.2g} days by the clock, {days * of.devices:.2g} device days"
+    time = (
+        "not recorded"
+        if days is None
+        else f"{within(days, TIMES)}: {days:.2g} days by the clock, {days * of.devices:.2g} device days{of.went_on}"
+    )
     scale = (
         f"below {GENERAL_PURPOSE:.0e}, from which the Commission takes a model of text to be general-purpose"
         if of.flops < GENERAL_PURPOSE
@@ -227,6 +244,11 @@ def _compute(of: Published) -> list[Entry]:
     method = (
         f"by formula: {of.environment['flops_per_token']:,.0f} FLOP a token (three times the forward pass; a multiply-add counts as two, "
         f"attention as causal over whole rows) times {of.tokens:,} tokens. Work that was lost in restarts is not counted"
+        + (
+            f", nor is the training of {origin.named.partition(' from ')[2]}, which this one began from"
+            if (origin := of.facts.origin)
+            else ""
+        )
     )
     return [
         Entry("Training time", time, "training/time_and_energy.json"),
@@ -238,7 +260,7 @@ def _compute(of: Published) -> list[Entry]:
 def _energy(of: Published) -> list[Entry]:
     account, inference = of.account, forward_flops_per_token(of.model, of.model.max_seq_len) * BENCHMARKED
     return [
-        *([] if of.flops is None else _energy_of_training(account)),
+        *([] if of.flops is None else _energy_of_training(account, of.went_on)),
         Entry("Benchmarked computation for inference", f"{inference:.2g} FLOP for {BENCHMARKED:,} tokens", "config.json"),
         Entry(
             "Measurement methodology for inference",
@@ -248,9 +270,9 @@ def _energy(of: Published) -> list[Entry]:
     ]
 
 
-def _energy_of_training(account: Account | None) -> list[Entry]:
+def _energy_of_training(account: Account | None, went_on: str) -> list[Entry]:
     known = account is not None and account.kwh is not None
-    used = f"{account.kwh / 1000:.2g} MWh" if account is not None and account.kwh is not None else "N/A: it was not measured"
+    used = f"{account.kwh / 1000:.2g} MWh{went_on}" if account is not None and account.kwh is not None else "N/A: it was not measured"
     how = f"{account.energy_source}; of the devices or nodes of the run, cooling and network not included" if account and known else "N/A"
     return [
         Entry("Energy used for training", used, "training/time_and_energy.json"),

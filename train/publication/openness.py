@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from varietas.train.publication.published import Published
-from varietas.train.run_folder.evaluations import DECLARATION, HELD_OUT
+from varietas.train.run_folder.evaluations import DECLARATION, HELD_OUT, without_form
 
 CODE = "Apache-2.0"  # ours
 OPEN = frozenset(  # licences that let anybody use, study, change and share; SPDX identifiers
@@ -79,7 +79,8 @@ def _definition(of: Published, code: Part) -> dict[str, list[Part]]:
     documentation = of.said.get("release", "documentation_license") or ""
     blank = len(of.summary["to_fill_in"]) if of.summary else 0
     complete = f"fill in the {blank} blanks of data/summary.md with --facts" if blank else ""
-    not_here = "publish the data information of the model that this one was made from" if of.summary is None else ""
+    made = "publish the data information of the model that this one was made from"
+    not_here = "" if of.summary else made if of.facts.origin else "the run has no ledger, from which a summary of its data is made"
     sources = {kind: listed for kind, listed in of.summary["sources"].items() if listed} if of.summary else {}
     unknown = [one["source"] for one in sources.get("not_assigned", ())]
     unlinked = [one["source"] for one in sources.get("public", ()) if not one.get("link")]
@@ -121,7 +122,12 @@ def _framework(of: Published, code: Part) -> dict[str, list[Part]]:
             Part("model architecture", code.where, code.license, code.missing),
             _weights(of),
             elsewhere("technical report", "technical_report", documentation),
-            documented("evaluation results", "evaluations/*.json", "run `varietas evaluate`, then make the release again"),
+            _licensed(
+                "evaluation results",
+                "evaluations" if of.evaluations else "",
+                documentation,
+                "" if of.evaluations else "run `varietas evaluate`, then make the release again",
+            ),
             documented("model card", "README.md", "make the release again"),
             documented("data card", "data/summary.md", "publish that of the model that this one was made from"),
         ],
@@ -145,10 +151,11 @@ def _weights(of: Published) -> Part:
 
 def _evaluation_data(of: Published) -> Part:
     places = {DECLARATION: "the package gflanguages", HELD_OUT: _datasets(of).where}  # held-out text is part of the corpus
-    own = sorted(name for name in of.evaluations if not places.get(name))
+    names = {without_form(name) for name in of.evaluations}
+    own = sorted(name for name in names if not places.get(name))
     advice = f"publish the texts of these evaluations: {_few(own)}" if own else "" if of.evaluations else "evaluate the model"
-    where = ", ".join(place for name, place in places.items() if name in of.evaluations and place)
-    return Part("evaluation data", where, "Apache-2.0" if HELD_OUT not in of.evaluations else "", advice)
+    where = ", ".join(place for name, place in places.items() if name in names and place)
+    return Part("evaluation data", where, "Apache-2.0" if HELD_OUT not in names else "", advice)
 
 
 def _datasets(of: Published) -> Part:

@@ -64,6 +64,12 @@ class Published:
         return each * self.facts.step if each and self.facts.step else None
 
     @property
+    def went_on(self) -> str:
+        """What to say of figures of a run that did not end with this checkpoint; "" if it did."""
+        last = max((attempt.last or 0 for attempt in self.account.attempts), default=0) if self.account else 0
+        return f" (of the whole run, which went on to step {last:,})" if last > self.facts.step else ""
+
+    @property
     def devices(self) -> int:
         """On how many devices the run was computed last."""
         return int(str(self.environment.get("devices", "1")).split(" ")[0])

@@ -11,22 +11,20 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from varietas.data.files import new_file
-
 SUMS, SIGNATURE, PUBLIC_KEY = "SHA256SUMS", "model.sig", "model.pub"
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
 MAKE_KEY = "make one with `openssl ecparam -name prime256v1 -genkey -noout -out release.key`"
 
 
-def listing(folder: Path) -> dict[str, tuple[str, int]]:
-    """Returns the size in bytes of each file of a folder, by path, sorted, with "" in place of its SHA-256."""
+def sizes(folder: Path) -> dict[str, int]:
+    """Returns the size in bytes of each file of a folder, by path, sorted."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {file.relative_to(folder).as_posix(): ("", file.stat().st_size) for file in files}
+    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
 
 
 def digests(folder: Path) -> dict[str, tuple[str, int]]:
     """Returns the SHA-256 and the size in bytes of each file of a folder, by path, sorted."""
-    return {path: digest_of(folder / path) for path in listing(folder)}
+    return {path: digest_of(folder / path) for path in sizes(folder)}
 
 
 def digest_of(file: Path) -> tuple[str, int]:
@@ -62,12 +60,14 @@ def check_key(file: Path) -> bytes:
 
 
 def sign(release: Path, key: Path) -> None:
-    """Signs all files of a release with Model Signing, as `model_signing verify key` checks it. `check_key` comes before."""
+    """Signs all files of a release with Model Signing, as `model_signing verify key` checks it. `check_key` comes before.
+
+    The signature holds the name of the folder.
+    """
     from model_signing import hashing, signing
 
     signer = signing.Config().use_elliptic_key_signer(private_key=key)
     signer.set_hashing_config(hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False))
-    # The signature may not lie in the folder while that is signed.
-    with new_file(release / SIGNATURE) as partial, tempfile.TemporaryDirectory(dir=release.absolute().parent) as aside:
+    with tempfile.TemporaryDirectory(dir=release.absolute().parent) as aside:  # it may not lie in the folder while that is signed
         signer.sign(release, Path(aside) / SIGNATURE)
-        shutil.copyfile(Path(aside) / SIGNATURE, partial)
+        shutil.move(Path(aside) / SIGNATURE, release / SIGNATURE)

@@ -82,7 +82,7 @@ def model_card(title: str, architecture: str, cfg: ModelConfig, facts: Facts, li
         license: The licence of the weights, an SPDX identifier; "" if it is not known.
         more: Lines to add at the end.
     """
-    metadata = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
+    metadata = ["---", *(["library_name: transformers"] if architecture else []), "pipeline_tag: text-generation"]
     metadata += [f"license: {license.lower()}"] if license else []
     metadata += ["tags:", "- varietas", "- multilingual"]
     metadata += ["language:", *(f"- {code}" for code in facts.codes), "---"] if facts.codes else ["---"]
@@ -135,7 +135,7 @@ def made(facts: Facts) -> str:
     steps = f"with Varietas {varietas.__version__} for {facts.step:,} steps on {tokens:,} tokens in {len(facts.seen)} languages"
     if facts.origin is None:
         return f"trained from scratch {steps}"
-    begun = f"{facts.origin.kind} from {', '.join(Path(source).name for source in facts.origin.sources)}"  # others lack these folders
+    begun = facts.origin.named
     return f"{begun}, trained further {steps}" if facts.origin.kind == CONTINUED else begun
 
 

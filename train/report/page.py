@@ -3,7 +3,9 @@
 Every file but config.json may be missing, short or broken; the section that needs it then says so.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from varietas.data.files import write_atomically
 from varietas.train.accounting.goodput import read_account
@@ -33,11 +35,12 @@ from varietas.train.statistics.comparisons import FILE as COMPARISONS
 FILE = "report.html"
 
 
-def render(run: Path) -> str:
+def render(run: Path, config: Mapping[str, Any] | None = None) -> str:
     """Makes the report.
 
     Args:
         run: The folder of the run.
+        config: What to show in place of its config.json, as where folders of this machine are not to be seen.
 
     Returns:
         The page as HTML.
@@ -45,11 +48,13 @@ def render(run: Path) -> str:
     Raises:
         ValueError: If the folder has no config.json that can be read.
     """
-    config = mapping(read_json(run / "config.json"))
+    given, config = config, mapping(config or read_json(run / "config.json"))
     if not config:
         raise ValueError(f"{run}: found no config.json that can be read; give the folder of a run, as in runs/demo")
     history = read_metrics(run / "metrics.jsonl")
     env, mixture = mapping(read_json(run / "environment.json")), mapping(read_json(run / "mixture.json"))
+    if given:
+        mixture = {**mixture, "corpus": mapping(given.get("data")).get("corpus")}
     evaluations = read_all(run)
     compared = objects(mapping(read_json(run / COMPARISONS)).get("comparisons"))
     contamination, memorisation = (mapping(read_json(run / f"{name}.json")) for name in ("contamination", "memorisation"))

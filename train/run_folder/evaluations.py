@@ -187,6 +187,11 @@ def default_name(inputs: Sequence[str]) -> str:
     return f"{name}-given" if name.casefold() == DECLARATION or _SMALL.search(name) else name
 
 
+def without_form(name: str) -> str:
+    """Returns the name of an evaluation without that of a small form."""
+    return _SMALL.sub("", name)
+
+
 def text_digest(documents: Iterable[Document]) -> str:
     """Returns a SHA-256 over the languages and contents of documents. Their order does not matter."""
     contents = ((d.lang, d.content if d.turns else d.text.encode("utf-8", "surrogatepass")) for d in documents)

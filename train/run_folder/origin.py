@@ -24,6 +24,11 @@ class Origin:
     def __str__(self) -> str:
         return f"{self.kind} from {', '.join(self.sources)}"
 
+    @property
+    def named(self) -> str:
+        """What others may read: the names of the sources, not the folders that they do not have."""
+        return f"{self.kind} from {', '.join(Path(source).name for source in self.sources)}"
+
 
 def write_origin(run: Path, origin: Origin) -> None:
     """Records where the parameters of a run come from."""

@@ -53,6 +53,7 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
         ("[sources]\nweb = 'public'", r"sources\.web is 'public'; expected a table of fields"),
         ("[sources.a]\nlink = 'x'", r"sources\.a\.kind is ''; expected one of public"),
         ("[sources.a]\nkind = 'scraped'", "kind is 'scraped'; expected one of public"),
+        ("[provider]\nname = ['a']", r"provider\.name: \['a'\] is not a text"),
         ("[sources.a]\nkind = 'user'\nlink = 'x'", r"sources\.a\.link is unknown; did you mean kind"),
     ],
 )
