@@ -129,7 +129,7 @@ class Decoder(nnx.Module):
         segments_BL: jax.Array,
         positions_BL: jax.Array,
         layers: Mapping[str, Sequence[Params]],
-        cache: Sequence[Cache | None],
+        cache: Sequence[Cache],
         places: Places,
     ) -> tuple[jax.Array, list[Cache]]:
         """Computes the hidden states of tokens that follow the tokens in a key-value cache.
@@ -139,11 +139,11 @@ class Decoder(nnx.Module):
             segments_BL: Segment of each token, int32.
             positions_BL: Position of each token, int32; in a paged cache below 0 for padding.
             layers: The parameters of each layer, from `layers_of`. They are used instead of the decoder's own layers.
-            cache: Keys and values of each layer; None for each if nothing is to be kept, and tokens attend to each other only.
+            cache: Keys and values of each layer.
             places: Where rows have their places in the cache.
 
         Returns:
-            Normalised hidden states (B, L, D), and the cache of each layer with the new tokens added, or None.
+            Normalised hidden states (B, L, D), and the cache of each layer with the new tokens added.
         """
         kept = list[Any]()
         graphs = {name: nnx.split(of_stack)[0] for name, of_stack in self._stacks().items()}

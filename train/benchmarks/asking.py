@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,13 +44,17 @@ def run_tasks(
         ValueError: If a task needs what the model does not offer.
     """
     _check_generation(model, loaded)
-    results, metrics = list[Benchmark](), dict[str, Any]()
+    results, metrics, better = list[Benchmark](), dict[str, Any](), dict[str, bool]()
     for name, task in loaded.tasks.items():
-        metrics[name], result, samples = _run(model, name, task, settings, loaded.group_of(name), step)
-        results.append(keep(result, samples))
+        found = _ask(model, name, task, settings)
+        metrics[name], better = found["results"][name], better | found["higher_is_better"][name]
+        result = _result(found, name, task, settings, step)
+        result = replace(result, group=loaded.group_of(name), about={**result.about, "cut": model.n_cut})
+        task._instances = None  # may be large
+        results.append(keep(result, found["samples"][name] if settings.log_samples else None))
     for group in loaded.groups:
         metrics[group.name] = group.aggregate(metrics)
-        if scores := _scores(metrics[group.name], {}, None):
+        if scores := _scores(metrics[group.name], better, None):
             n = int(metrics[group.name]["sample_len"])
             about = {"version": group.version, "lm_eval": version_of("lm_eval")}
             asked = results[0].asked if results else {}
@@ -58,8 +63,8 @@ def run_tasks(
     return results
 
 
-def _run(model: VarietasLM, name: str, task: Task, settings: Settings, group: str, step: int) -> tuple[Any, Benchmark, Samples | None]:
-    """Returns what lm_eval says of a task, the same as a result, and the samples."""
+def _ask(model: VarietasLM, name: str, task: Task, settings: Settings) -> dict[str, Any]:
+    """Returns what lm_eval says of a task."""
     _set_fewshot(task, settings.num_fewshot)
     model.n_cut = 0
     model.progress.task(name)
@@ -75,28 +80,31 @@ def _run(model: VarietasLM, name: str, task: Task, settings: Settings, group: st
             apply_chat_template=settings.apply_chat_template,
             fewshot_as_multiturn=settings.apply_chat_template and settings.fewshot_as_multiturn,
         )
-    config = _plain(found["configs"][name])
-    shots, counts = int(config.get("num_fewshot") or 0), found["n-samples"][name]
+    assert found is not None  # as it would be in all processes but one, if lm_eval knew of several
+    return dict(found)
+
+
+def _result(found: Mapping[str, Any], name: str, task: Task, settings: Settings, step: int) -> Benchmark:
+    """Returns what lm_eval says of a task as we keep it."""
+    config, counts = _plain(found["configs"][name]), found["n-samples"][name]
     asked = {
-        "num_fewshot": shots,
+        "num_fewshot": int(config.get("num_fewshot") or 0),
         "chat": settings.apply_chat_template,
         "multiturn": settings.apply_chat_template and settings.fewshot_as_multiturn,
         "limit": settings.limit,
     }
+    requests = [instance.args for instance in task.instances]
     about = {
         "version": found["versions"][name],
         "lm_eval": version_of("lm_eval"),
         "datasets": version_of("datasets"),
         "items_in_all": counts["original"],
-        "cut": model.n_cut,
-        "requests_digest": hashlib.sha256(repr([instance.args for instance in task.instances]).encode("utf-8", "replace")).hexdigest(),
+        "requests_digest": hashlib.sha256(repr(requests).encode("utf-8", "replace")).hexdigest(),
         "config": config,
     }
     scores = _scores(found["results"][name], found["higher_is_better"][name], _chance(task))
     language = language_of(name, str(config.get("dataset_name") or ""))
-    result = Benchmark(name, step, scores, counts["effective"], group, (), language, asked, about)
-    task._instances = None  # may be large
-    return found["results"][name], result, found["samples"][name] if settings.log_samples else None
+    return Benchmark(name, step, scores, counts["effective"], language=language, asked=asked, about=about)
 
 
 def _set_fewshot(task: Task, shots: int | None) -> None:

@@ -74,12 +74,11 @@ def load_tasks(names: Sequence[str], include_path: Path | None = None) -> Loaded
     """
     if include_path is not None and not include_path.is_dir():
         raise ValueError(f"--include_path {include_path} is not a folder; name one with YAML files of tasks")
-    with quiet():
+    with quiet(), _offline_if_unreachable():
         manager = TaskManager(include_path=str(include_path) if include_path else None)
         found = [each for name in names for each in _resolved(name, manager)]
         leaves = {leaf: config for name in found for leaf, config in _leaves(name, manager.task_index)}
         raise_for({name: reason for name, config in leaves.items() if (reason := _refusal(config))})
-        _offline_if_unreachable()
         try:
             loaded = manager.load(found)
         except Exception as error:
@@ -183,15 +182,19 @@ def _why(error: Exception, config: Mapping[str, Any]) -> str:
     return f"cannot be loaded ({type(error).__name__}: {said})"
 
 
-def _offline_if_unreachable() -> None:
-    """Tells datasets to look into its cache only, if there is no network. It would try for half a minute for every task."""
-    if getproxies() or huggingface_hub.constants.HF_HUB_OFFLINE:
-        return
-    where = urlsplit(huggingface_hub.constants.ENDPOINT)
+@contextlib.contextmanager
+def _offline_if_unreachable() -> Iterator[None]:
+    """Lets datasets look into its cache only if there is no network. It would try for half a minute for every task."""
+    before, where = huggingface_hub.constants.HF_HUB_OFFLINE, urlsplit(huggingface_hub.constants.ENDPOINT)
+    if not before and not getproxies():
+        try:
+            socket.create_connection((where.hostname or "", where.port or 443), PATIENCE).close()
+        except OSError:
+            huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     try:
-        socket.create_connection((where.hostname or "", where.port or 443), PATIENCE).close()
-    except OSError:
-        huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = before
 
 
 @contextlib.contextmanager

@@ -17,8 +17,9 @@ from varietas.train.run_folder.records import mapping, number
 
 FOLDER = "benchmarks"
 SAMPLES = ".samples.jsonl"  # ends the names of files with what was asked and answered
+UNCLEAR = {"an", "be", "br", "cs", "is", "mt", "nn", "no"}  # codes that mean something else inside the names of some tasks
 
-_PARTS = re.compile(r"[a-z]{2,3}(?:_[A-Z][a-z]{3})?")
+_CODE = re.compile(r"[a-z]{2}|[a-z]{3}(?:_[A-Z][a-z]{3})?")
 
 
 @dataclass(frozen=True)
@@ -140,9 +141,10 @@ def language_of(task: str, data: str = "") -> str:
         data: The name of the part of the data set, such as `deu_Latn` or `de`.
     """
     words = re.split(r"[_-]", task)
-    pairs = [f"{one}_{two}" for one, two in pairwise(words)]
-    for name in (data, *pairs, *(word for word in reversed(words) if len(word) == 2)):
-        if _PARTS.fullmatch(name) and (language := languages.find(name)):
+    short = [word for word in reversed(words) if len(word) == 2]
+    plain = [word for word in short if word not in UNCLEAR]
+    for name in (data, *(f"{one}_{two}" for one, two in pairwise(words)), *plain, words[-1]):
+        if _CODE.fullmatch(name) and (language := languages.find(name)):
             return language.code
     return ""
 

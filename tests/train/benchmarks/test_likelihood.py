@@ -14,7 +14,7 @@ from varietas.launch.config import load_config
 from varietas.model.config import ModelConfig
 from varietas.model.decoder import Params, bind, graph_and_shapes
 from varietas.model.sharding import make_mesh
-from varietas.train.benchmarks import likelihood
+from varietas.train.benchmarks import likelihood, programs
 from varietas.train.benchmarks.likelihood import Request, fit, likelihoods, rounded
 from varietas.train.inference.generate import generator
 from varietas.train.inference.network import Network
@@ -97,27 +97,48 @@ def test_a_mesh_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(answers(params, CFG, asked[:5], (4, 2, 1)), expected[:5], atol=1e-3)
 
 
-def test_a_context_is_read_once_for_all_its_continuations(monkeypatch: pytest.MonkeyPatch) -> None:
-    params, read = random_params(CFG), dict[str, int]()
+@pytest.fixture
+def n_read(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+    """How many tokens, with padding, each program has read."""
+    found = dict[str, list[int]]()
 
-    def counted(name: str, argument: int) -> None:
-        program = getattr(likelihood, name)
+    def counted(program: str) -> None:
+        original = getattr(programs, program)
 
         def call(*args: Any) -> Any:
-            read[name] = read.get(name, 0) + args[argument].size
-            return program(*args)
+            found.setdefault(program, []).append(args[4].size)
+            return original(*args)
 
-        monkeypatch.setattr(likelihood, name, call)
+        monkeypatch.setattr(programs, program, call)
 
-    counted("_contexts", 4)
-    counted("_continuations", 5)
-    counted("_whole_rows", 3)
-    context = tuple(range(1, 97))
+    counted("read")
+    counted("score")
+    return found
+
+
+def test_a_context_is_read_once_for_all_its_continuations(n_read: dict[str, list[int]]) -> None:
+    params, context = random_params(CFG), tuple(range(1, 97))
     answers(params, CFG, [Request(context, (k, k + 1, k + 2)) for k in range(1, 5)])
-    assert read == {"_contexts": 96, "_continuations": 4 * 8}
-    read.clear()
+    assert n_read == {"read": [96], "score": [8] * 4}
+    n_read.clear()
     answers(params, CFG, [Request(context, (k,)) for k in range(1, 27)])
-    assert read == {"_whole_rows": 96}
+    assert n_read == {"score": [96]}
+
+
+@pytest.mark.parametrize("cfg", [CFG, LATENT], ids=["grouped", "latent"])
+def test_examples_that_all_contexts_have_are_read_once(cfg: ModelConfig, n_read: dict[str, list[int]]) -> None:
+    params, rng = random_params(cfg), np.random.default_rng(2)
+    header = tuple(rng.integers(1, 128, 70).tolist())
+    contexts = [header + tuple(rng.integers(1, 128, n).tolist()) for n in (5, 9, 20, 21, 30, 2, 25, 31)]
+    asked = [Request(context, (k,)) for context in contexts[:4] for k in (1, 2)]
+    asked += [Request(context, tuple(rng.integers(1, 128, 3).tolist())) for context in contexts[4:] for _ in range(2)]
+    others = [Request((5, 6, 7), (8,)), Request(tuple(range(1, 90)), (3, 4))]
+    expected = [alone(params, request, cfg) for request in asked + others]
+    found = answers(params, cfg, asked + others)
+    np.testing.assert_allclose([score for score, _ in found], [score for score, _ in expected], atol=1e-3, rtol=1e-5)
+    assert n_read["read"][0] == 64 and sum(n_read["read"][1:]) + sum(n_read["score"]) < 900 < 70 * len(contexts) * 2
+    found = answers(params, cfg, asked + others, (2, 2, 2))
+    np.testing.assert_allclose([score for score, _ in found], [score for score, _ in expected], atol=1e-3, rtol=1e-5)
 
 
 def test_the_beginning_of_a_context_is_left_out() -> None:
