@@ -74,7 +74,7 @@ def shares(labels: Sequence[str], batch: Batch, known: Fences) -> list[dict[str,
     vocabulary = known.vocabulary()
     own = _columns(labels, vocabulary)
     of = batch.words.document
-    within = np.arange(len(of)) - np.searchsorted(of, of)
+    within = np.arange(len(of)) - np.searchsorted(of, np.arange(batch.n_documents))[of]
     begins = within % PIECE == 0
     document, piece = of[begins], np.cumsum(begins) - 1
     _, only_own, only_other = _counted(own[document], piece, batch, vocabulary)
