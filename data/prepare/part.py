@@ -179,8 +179,8 @@ class _Part:
             shares: list[dict[str, float]] = [{} for _ in batch]
             if self._cleaning.language:
                 named = [document.lang for document in batch]
-                shares = labels.shares(named, split, known)
-                verdicts = labels.compare(texts, named, split, known, shares)
+                ahead, shares = labels.by_function_words(named, split, known)
+                verdicts = labels.compare(texts, named, ahead, shares)
                 whys = ["another language" * (verdict.outcome == "other") for verdict in verdicts]
                 batch = [_checked(*of_document) for of_document in zip(batch, verdicts, shares, strict=True)]
             if self._cleaning.rules:

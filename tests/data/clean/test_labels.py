@@ -17,15 +17,15 @@ def texts() -> dict[str, list[str]]:
 
 
 def ahead(texts: list[str], label: str) -> list[float]:
-    return labels.ahead_of_others([label] * len(texts), words.split(texts), fences.load("")).tolist()
+    return labels.by_function_words([label] * len(texts), words.split(texts), fences.load(""))[0].tolist()
 
 
 def test_most_labels_are_confirmed_without_an_identifier(texts: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labels, "check", lambda text, label, likely: labels.Verdict("unsure"))
     batch = [(text, label) for label, of_label in texts.items() for text in of_label if not fences.is_shared(label)]
     split, known = words.split([text for text, _ in batch]), fences.load("")
-    found = labels.shares([label for _, label in batch], split, known)
-    verdicts = labels.compare(*zip(*batch, strict=True), split, known, found)
+    found = labels.by_function_words([label for _, label in batch], split, known)
+    verdicts = labels.compare(*zip(*batch, strict=True), *found)
     assert {verdict.outcome for verdict in verdicts} == {"same", "unsure"}
     assert sum(verdict.outcome == "same" for verdict in verdicts) > 0.9 * len(batch)
 
@@ -53,7 +53,8 @@ def test_labels_that_share_their_words_are_left_to_an_identifier(texts: dict[str
     asked: list[tuple[str, bool]] = []
     monkeypatch.setattr(labels, "check", lambda text, label, likely: asked.append((label, likely)) or labels.Verdict("unsure"))
     croatian = [" ".join(texts["hrv_Latn"])] * 2
-    labels.compare(croatian, ["bos_Latn", "hrv_Latn"], words.split(croatian), fences.load(""), [{}, {}])
+    named = ["bos_Latn", "hrv_Latn"]
+    labels.compare(croatian, named, *labels.by_function_words(named, words.split(croatian), fences.load("")))
     assert asked == [("bos_Latn", True), ("hrv_Latn", True)]
 
 
@@ -65,11 +66,11 @@ def test_a_text_that_is_mostly_in_another_language_is_found_and_no_other(texts: 
         own = [line for text in texts[label] for line in text.split("\n")]
         mixed = ["\n".join([*english[k : k + 8], *own[k : k + 4], *english[k + 8 : k + 16]]) for k in range(0, 200, 16)]
         split = words.split(mixed)
-        verdicts = labels.compare(mixed, [label] * len(mixed), split, known, labels.shares([label] * len(mixed), split, known))
+        verdicts = labels.compare(mixed, [label] * len(mixed), *labels.by_function_words([label] * len(mixed), split, known))
         assert sum(verdict == labels.Verdict("other", "eng") for verdict in verdicts) >= 0.9 * len(mixed)
     for label, of_label in texts.items():
         pieces = [text[begin : begin + size] for text in of_label for begin in range(0, len(text) - size, size)]
-        found = labels.shares([label] * len(pieces), words.split(pieces), known)
+        found = labels.by_function_words([label] * len(pieces), words.split(pieces), known)[1]
         assert min(of.get(label, 0.0) for of in found) >= labels.LEAST
 
 
@@ -81,12 +82,13 @@ def test_the_share_of_each_language_in_a_mixed_document(texts: dict[str, list[st
             mixed.append("\n".join([own] * 4 + [other] * 8))
             n, m = len(own.split()), len(other.split())
             english.append(2 * m / (2 * m + n))
-        found = labels.shares([label] * len(mixed), words.split(mixed), known)
+        found = labels.by_function_words([label] * len(mixed), words.split(mixed), known)[1]
         assert abs(np.mean([of["eng_Latn"] for of in found]) - np.mean(english)) < 0.05
         assert all(of[label] + of["eng_Latn"] > 0.95 and abs(sum(of.values()) - 1) < 1e-9 for of in found)
 
 
 def test_a_document_in_one_language_is_that_alone(texts: dict[str, list[str]]) -> None:
-    found = {label: labels.shares([label] * 20, words.split(texts[label]), fences.load("")) for label in texts}
+    found = {label: labels.by_function_words([label] * 20, words.split(texts[label]), fences.load(""))[1] for label in texts}
     assert all(np.mean([of.get(label, 0) for of in of_label]) > 0.98 for label, of_label in found.items())
-    assert labels.shares(["fur_Latn", "eng_Latn"], words.split(["De la cjase o soi.", "12"]), fences.load("")) == [{}, {"eng_Latn": 1.0}]
+    split = words.split(["De la cjase o soi.", "12"])
+    assert labels.by_function_words(["fur_Latn", "eng_Latn"], split, fences.load(""))[1] == [{}, {"eng_Latn": 1.0}]
