@@ -51,7 +51,7 @@ def by_function_words(labels: Sequence[str], batch: Batch, known: Fences) -> tup
     """Judges the labels of documents, and tells how much of each is in which language, by function words.
 
     For the shares, a document is cut into pieces of PIECE words. A piece is in the language of the label unless function words speak
-    clearly for another one. So little is seen of a language that has most function words of the label's, or that stands in single sentences.
+    clearly for another one. So little is seen of a language with most function words of the label's, or in single sentences.
 
     Args:
         labels: The label of each document.

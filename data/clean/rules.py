@@ -7,6 +7,7 @@ A rule is a value of a text and its fences. A text is left out if a value is out
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -183,8 +184,10 @@ def _marks(batch: Batch, n_words: np.ndarray, shown: np.ndarray) -> dict[str, np
     points, kind = batch.points, batch.kind
     flags = _flags()[np.minimum(points, PLANES - 1)]
 
+    bounds = [*batch.starts.tolist(), len(points)]
+
     def count(mask: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(mask, batch.starts, dtype=np.int64)
+        return np.array([np.count_nonzero(mask[begin:end]) for begin, end in pairwise(bounds)])
 
     def after(mask: np.ndarray, n: int = 1) -> np.ndarray:
         return np.concatenate([mask[n:], np.zeros(n, bool)])  # the last character of all is the end of a line, where nothing is asked
@@ -241,7 +244,7 @@ def _foreign(references: Sequence[Reference], batch: Batch) -> np.ndarray:
     """Returns the share of letters of each text that its language does not have; 0 if its letters are not known."""
     different, own = _different(references)
     places = np.flatnonzero(batch.points > 127)  # ASCII is nowhere foreign
-    of = np.searchsorted(batch.starts, places, "right") - 1
+    of = np.repeat(np.arange(batch.n_documents), np.diff(batch.starts, append=len(batch.points)))[places]
     low = np.minimum(batch.points[places], PLANES - 1)
     foreign = np.stack([reference.foreign for reference in different])[own[of], low]
     return _share(np.bincount(of[foreign], minlength=batch.n_documents), batch.kinds[:, LETTER])
