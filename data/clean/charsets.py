@@ -54,10 +54,14 @@ def repair(text: str, language: Reference, others: Sequence[Reference] = ()) -> 
     counts = Counter(letter for letter in read if letter > "\x7f")
     commonest = ord(max(sorted(of_foreign), key=lambda letter: of_foreign[letter], default=" "))
     best, function_words, n_words = text, *_function_words(read, language)
-    more = max(1.0, MORE * n_words)
+    more, tried = max(1.0, MORE * n_words), set[tuple[int | None, ...]]()
     for table in _tables():
         if flips <= FLIPPED and chr(table.get(commonest, 0)) not in language.letters:
             continue
+        change = tuple(table.get(ord(letter)) for letter in counts)
+        if change in tried:  # many pairs differ only in letters that the text does not have
+            continue
+        tried.add(change)
         won, lost, kinds = _balance(counts, table, language)
         if lost > LOST * max(won, sum(counts.values()) * (flips > FLIPPED)) or won < EXPLAINED * foreign:
             continue
