@@ -83,7 +83,9 @@ def get_config() -> ConfigDict:
     c.model.rope_score_factor = 1.0  # latent attention: scores are multiplied by it, as DeepSeek's models do with yarn
     c.model.sliding_window = 0  # a token attends to this many tokens, itself included; 0: to all before it
     c.model.norm_eps = 1e-5  # added to the mean square in RMSNorm
-    c.model.init_std = 0.02  # standard deviation of initial weights; divided by sqrt(2 n_layers) for the two output matrices of a layer
+    # Standard deviation of initial weights; divided by sqrt(2 n_layers) for the two output matrices of a layer. 0: 1 / sqrt(d_model).
+    c.model.init_std = 0.02
+    c.model.zero_out = False  # whether the two output matrices of a layer begin at zero
     c.model.tied_embeddings = True  # whether the output matrix is the transposed embedding instead of a parameter of its own
     c.model.qk_norm = False  # whether RMSNorm is applied to the queries and keys of each head
     c.model.qkv_bias = False  # whether queries, keys and values have a bias

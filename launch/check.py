@@ -32,16 +32,16 @@ POSITIVE = (
     "data.seq_len", "data.embedded_vocab_size", "model.n_layers", "model.d_model", "model.d_ff", "model.n_heads", "model.n_kv_heads",
     "model.d_rope", "model.d_value", "model.n_experts", "model.n_experts_per_token", "model.d_expert", "model.router_groups",
     "model.router_groups_per_token", "model.router_scale", "model.max_seq_len", "model.loss_chunk", "model.rope_theta",
-    "model.rope_factor", "model.rope_beta_slow", "model.rope_score_factor", "model.lora_alpha", "model.norm_eps", "model.init_std",
+    "model.rope_factor", "model.rope_beta_slow", "model.rope_score_factor", "model.lora_alpha", "model.norm_eps",
     "optim.peak_lr", "optim.muon_lr_ratio", "optim.eps", "optim.clip_norm", "train.steps", "train.batch_size", "train.grad_accum",
     "checkpoint.keep",
 )  # fmt: skip
 NOT_NEGATIVE = (
     "seed", "data.workers", "model.vocab_size", "model.d_head", "model.kv_rank", "model.q_rank", "model.n_shared_experts",
     "model.n_dense_layers", "model.sliding_window", "model.rope_original_max_seq_len", "model.rope_low_freq_factor",
-    "model.rope_attention_factor", "model.lora_rank", "optim.warmup_steps", "optim.weight_decay", "optim.z_loss", "optim.balance_loss",
-    "optim.router_z_loss", "optim.router_bias_rate", "optim.dpo_beta", "checkpoint.every", "eval.every", "eval.held_out_bytes",
-    "clean.min_chars", "train.stuck_after", "train.check_every",
+    "model.rope_attention_factor", "model.init_std", "model.lora_rank", "optim.warmup_steps", "optim.weight_decay", "optim.z_loss",
+    "optim.balance_loss", "optim.router_z_loss", "optim.router_bias_rate", "optim.dpo_beta", "checkpoint.every", "eval.every",
+    "eval.held_out_bytes", "clean.min_chars", "train.stuck_after", "train.check_every",
 )  # fmt: skip
 FRACTIONS = ("data.mixture.alpha", "clean.held_out", "optim.decay_fraction", "optim.final_lr_fraction", "optim.beta1", "optim.beta2")
 

@@ -30,9 +30,9 @@ from varietas.launch.distributed.meeting import join, joined
 from varietas.launch.doctor.hardware import accelerators
 
 VERBS = (
-    "tokenizer", "fences", "prepare", "mixture", "plan", "train", "submit", "status", "evaluate", "contamination", "memorisation",
-    "generate", "serve", "report", "import", "average", "extend", "quantize", "export", "release", "digest", "benchmarks", "audit",
-    "doctor",
+    "tokenizer", "fences", "prepare", "mixture", "plan", "ladder", "train", "submit", "status", "evaluate", "contamination",
+    "memorisation", "generate", "serve", "report", "import", "average", "extend", "quantize", "export", "release", "digest", "benchmarks",
+    "audit", "doctor",
 )  # fmt: skip
 COMPUTING = ("train", "evaluate", "generate", "serve")  # verbs that gain from huge pages
 NAME = re.compile(r"--?[A-Za-z][^ ]*")  # of a flag; anything else that begins with a dash is a value

@@ -36,6 +36,7 @@ class ModelConfig:
     remat: str
     attention: str
     loss_chunk: int
+    zero_out: bool = False
     qkv_bias: bool = False
     feed_forward: str = "swiglu"
     kv_rank: int = 0
@@ -66,6 +67,11 @@ class ModelConfig:
     lora_rank: int = 0
     lora_alpha: float = 16.0
     lora_on: str = "attention, feed_forward"
+
+    @property
+    def std(self) -> float:
+        """The standard deviation of initial weights: `init_std`, or 1/√d_model if `init_std` is 0."""
+        return self.init_std or 1 / math.sqrt(self.d_model)
 
     @property
     def head_dim(self) -> int:

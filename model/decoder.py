@@ -72,7 +72,7 @@ class Decoder(nnx.Module):
     """
 
     def __init__(self, cfg: ModelConfig, rngs: nnx.Rngs, feed_forward: FeedForward | None = None):
-        init = nnx.initializers.normal(cfg.init_std, jnp.float32)
+        init = nnx.initializers.normal(cfg.std, jnp.float32)
         self.cfg = cfg
         self.embedding_VD = nnx.Param(init(rngs.params(), (cfg.vocab_size, cfg.d_model)))
         self.dense_layers = stacked(cfg, cfg.n_dense_layers, SwiGLU, rngs) if cfg.n_expert_layers and cfg.n_dense_layers else None

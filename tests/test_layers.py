@@ -17,6 +17,7 @@ ROOMS = {  # lowest first: a room imports itself, rooms before it
     "data": ("text", "formats", "clean", "tokenizer", "chat", "ledger", "corpus", "prepare", "stream", "summary", "audit", "benchmarks"),
     "train": (
         "run_folder", "statistics", "accounting", "execution", "report", "inference", "serving", "benchmarks", "release", "publication",
+        "ladder",
     ),
     "launch": ("plan", "prepare", "models", "slurm", "doctor", "distributed", "evaluation", "audit", "verbs"),
 }  # fmt: skip

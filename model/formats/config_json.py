@@ -96,7 +96,7 @@ def config_json(cfg: ModelConfig, dtype: str, special: Mapping[str, int | None])
         "hidden_act": "xielu" if cfg.feed_forward == "xielu" else "silu",
         "max_position_embeddings": cfg.max_seq_len,
         "rms_norm_eps": cfg.norm_eps,
-        "initializer_range": cfg.init_std,
+        "initializer_range": cfg.std,
         "tie_word_embeddings": cfg.tied_embeddings,
         "rope_theta": cfg.rope_theta,
         "rope_scaling": _rope_scaling(cfg),
