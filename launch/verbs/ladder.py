@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.train.ladder.page import write_page
 
     given, _ = resolve.config_of(args.config, args.overrides)
-    config, _ = resolved(given, args.overrides, args.out)
+    config, _ = resolved(given, args.overrides, args.out / "aim")  # no run has that name
     exp = resolve.experiment_of(config)
     aim = Rung.of(exp.model, exp.steps, exp.batch_size, exp.seq_len)
     runs = rungs(exp.model, exp.steps, exp.batch_size, exp.seq_len, args.budget or PART * aim.flops)

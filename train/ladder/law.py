@@ -1,7 +1,8 @@
 """The law of scaling: loss(N, D) = E + A / N^α + B / D^β for N parameters and D tokens (Hoffmann et al., 2022, approach 3).
 
 Fitted as there: the Huber loss of the logarithm, from a grid of starting points. The minimum is found to the last digits, which the
-published fit stopped short of (Besiroglu et al., 2024, arXiv:2404.10102). Intervals are by bootstrap.
+published fit stopped short of (Besiroglu et al., 2024, arXiv:2404.10102). Intervals are by bootstrap of the residuals, which keeps the
+layout of the runs (Efron and Tibshirani, 1993, chapter 9).
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,9 @@ DELTA = 1e-3  # of the Huber loss, in the logarithm of the loss
 LOGARITHMS = slice(0, 3)  # of the parameters, those of A, B and E
 # Starting points: what share of the median loss is due to size, to tokens and to neither, then α and β.
 STARTS = tuple(product((0.1, 0.4), (0.1, 0.4), (0.3, 0.8), (0.2, 0.6), (0.2, 0.6)))
-RESAMPLES = 400
+BOUNDS = ((-40.0, -40.0, -40.0, 0.05, 0.05), (10.0, 10.0, 10.0, 1.5, 1.5))  # log A and B at the middle of the runs, log E, α, β
+RESAMPLES = 200
+MOST_EVALUATIONS = 200
 LEAST_RUNS = 6  # for five parameters
 SPAN = (1e-6, 1e6)  # of N over the root of the budget, in which the best size is searched
 
@@ -27,7 +30,7 @@ class Law:
 
     Attributes:
         parameters: log A, log B, log E, α, β; float64 (5,).
-        resampled: The same of bootstrap resamples, float64 (S, 5).
+        resampled: The same of resamples, float64 (S, 5).
     """
 
     parameters: np.ndarray
@@ -79,7 +82,7 @@ def fit(n_params: Sequence[float], tokens: Sequence[float], losses: Sequence[flo
         tokens: Tokens that each run has read.
         losses: The loss of each run, above 0.
         seed: Of the resamples.
-        resamples: How many resamples of the runs the intervals come from.
+        resamples: How many resamples of the residuals the intervals come from.
 
     Raises:
         ValueError: If there are fewer than LEAST_RUNS runs, fewer than two sizes or numbers of tokens, or a loss that is not above 0.
@@ -95,8 +98,12 @@ def fit(n_params: Sequence[float], tokens: Sequence[float], losses: Sequence[flo
     typical = np.log(np.median(y))
     starts = (np.array([*(typical + np.log(start[LOGARITHMS])), *start[3:]]) for start in STARTS)
     best = min((_minimised(start, x, target) for start in starts), key=lambda found: found[0])[1]
-    chosen = np.random.default_rng(seed).integers(0, len(N), (resamples, len(N)))
-    resampled = np.stack([best, *(_minimised(best, x[:, some], target[some])[1] for some in chosen)])
+    predicted = _logarithm(best, x)[0]
+    errors = (target - predicted) * np.sqrt(
+        len(N) / max(1, len(N) - len(best))
+    )  # a fit follows its points, the more of them it has constants for
+    chosen = np.random.default_rng(seed).choice(errors, (resamples, len(N)))
+    resampled = np.stack([best, *(_minimised(best, x, predicted + some)[1] for some in chosen)])
     resampled[:, :2] += resampled[:, 3:] * middle
     return Law(resampled[0], resampled[1:] if resamples else resampled)
 
@@ -109,8 +116,9 @@ def _minimised(start: np.ndarray, x: np.ndarray, target: np.ndarray) -> tuple[fl
         jac=lambda parameters: _logarithm(parameters, x)[1],
         loss="huber",
         f_scale=DELTA,
+        bounds=BOUNDS,
         x_scale="jac",
-        max_nfev=1000,
+        max_nfev=MOST_EVALUATIONS,
     )
     return float(found.cost), found.x
 
