@@ -20,7 +20,14 @@ from varietas.train.run_folder.origin import checkpoint_of, is_release
 
 # Fields of `model`, or beginnings of them, that say how it is computed or trained, not what it is.
 HOW = ("dtype", "remat", "attention", "loss_chunk", "lora_")
-FREE = ("max_seq_len", "rope_", "sliding_window", "norm_eps", "init_std")  # fields, or beginnings of them, that leave the parameters alone
+FREE = (
+    "max_seq_len",
+    "rope_",
+    "sliding_window",
+    "norm_eps",
+    "init_std",
+    "zero_out",
+)  # fields, or beginnings of them, that leave the parameters alone
 
 
 def resolved(config: ConfigDict, overrides: Mapping[str, Any] | Sequence[str], run: Path) -> tuple[ConfigDict, Stream]:

@@ -19,6 +19,7 @@ import varietas
 from varietas.launch.flags import positive_int
 
 QUIET = Console(quiet=True)
+ADAMW_RATE = 5e-3  # better than 1e-2
 
 
 def learned(folder: Path, fields: dict[str, object]) -> tuple[float, float]:
@@ -40,14 +41,16 @@ def steps_for(value: float, curve: dict[int, float]) -> float:
 def main() -> None:
     parser = arguments(__doc__, rounds=1)
     parser.add_argument("--steps", type=positive_int, nargs="+", default=[60, 120, 240], help="steps of the runs")
-    parser.add_argument("--ratios", type=float, nargs="+", default=[1.0], help="values of optim.muon_lr_ratio")
+    parser.add_argument("--ratios", type=float, nargs="+", default=[0.2], help="values of optim.muon_lr_ratio")
     args, fields = parser.parse_known_args()
     given = dict(field.removeprefix("--config.").split("=", 1) for field in fields)
-    ways = {"adamw": {}} | {f"muon, ratio {ratio:g}": {"optim.name": "muon", "optim.muon_lr_ratio": ratio} for ratio in args.ratios}
+    ways = {"adamw": {"optim.name": "adamw", "optim.peak_lr": ADAMW_RATE}} | {
+        f"muon, ratio {ratio:g}": {"optim.name": "muon", "optim.muon_lr_ratio": ratio} for ratio in args.ratios
+    }
     curves: dict[str, dict[int, float]] = {way: {} for way in ways}
     lines = [f"{'':16} {'steps':>6} {'bits per byte':>14} {'loss':>7}"]
     for way, chosen in ways.items():
-        for steps in args.steps if chosen else [max(args.steps)]:
+        for steps in args.steps if way != "adamw" else [max(args.steps)]:
             results = []
             for seed in range(args.rounds):
                 about = {"seed": seed, "train.steps": steps, "checkpoint.every": 0}
