@@ -4,14 +4,15 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from varietas.data.audit.spans import Span, spans_of
-from varietas.data.corpus.corpus import Corpus
-from varietas.data.corpus.sources import Sources, open_corpus
 from varietas.data.files import split_paths
-from varietas.data.ledger.steps import FOLDER, STEPS
 from varietas.launch.flags import not_empty, path
+
+if TYPE_CHECKING:  # these import numpy, for which --help does not wait
+    from varietas.data.audit.spans import Span
+    from varietas.data.corpus.corpus import Corpus
+    from varietas.data.corpus.sources import Sources
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Audited:
 
     run: Path  # its folder; that of the ledger, if another trainer wrote it
     ledger: Path  # the folder of the ledger
-    spans: list[Span]
-    corpus: Corpus | Sources
+    spans: "list[Span]"
+    corpus: "Corpus | Sources"
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +56,9 @@ def audited(run: Path, corpus: str | None) -> Audited:
     Raises:
         ValueError: If there is no ledger or no corpus.
     """
+    from varietas.data.audit.spans import spans_of
+    from varietas.data.corpus.sources import open_corpus
+
     ledger = ledger_of(run)
     spans = spans_of(ledger, damaged_in(run))
     return Audited(run, ledger, spans, open_corpus(corpus or corpus_of(run)))
@@ -62,6 +66,8 @@ def audited(run: Path, corpus: str | None) -> Audited:
 
 def ledger_of(run: Path) -> Path:
     """Returns the folder of the ledger of a run. Raises ValueError if there is none."""
+    from varietas.data.ledger.steps import FOLDER, STEPS
+
     if (run / STEPS).exists():
         return run
     if not run.is_dir():

@@ -12,13 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from varietas.data.text.languages import name as language_name
-from varietas.launch.evaluation.bits import Opened
 from varietas.launch.flags import non_negative_int, path, refuse_unused
 from varietas.launch.tables import align_right
 from varietas.train.run_folder.benchmarks import FOLDER, Benchmark, Score, blocks, write
-from varietas.train.run_folder.folder import saved_step
 
 if TYPE_CHECKING:
+    from varietas.launch.evaluation.bits import Opened
     from varietas.train.benchmarks.tasks import Loaded, Settings
 
 SHOWN = 3  # tasks that a note names
@@ -58,12 +57,14 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def benchmark(
-    run: Opened, tasks: Sequence[str], console: Console, step: int | None, include_path: Path | None, settings: dict[str, Any]
+    run: "Opened", tasks: Sequence[str], console: Console, step: int | None, include_path: Path | None, settings: dict[str, Any]
 ) -> list[Benchmark]:
     """Asks the model of a run the questions of tasks, and keeps the scores. `varietas.Run.benchmark` explains the arguments."""
     names = [name for part in tasks for name in part.split(",") if name]
     if not names:
         raise ValueError("no task is named; name some of lm_eval, such as belebele_deu_Latn")
+    from varietas.train.run_folder.folder import saved_step
+
     saved_step(run.folder, step)
     with console.status("reading the tasks"):
         try:
@@ -74,7 +75,7 @@ def benchmark(
     return _asked(run, loaded, console, step, Settings(**settings))
 
 
-def _asked(run: Opened, loaded: "Loaded", console: Console, step: int | None, settings: "Settings") -> list[Benchmark]:
+def _asked(run: "Opened", loaded: "Loaded", console: Console, step: int | None, settings: "Settings") -> list[Benchmark]:
     from varietas.train.benchmarks.tokens import tokens_of
 
     tokens = tokens_of(run.folder, settings.apply_chat_template)
