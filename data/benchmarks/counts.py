@@ -38,7 +38,7 @@ class Counts:
 
 def tokens(text: str) -> list[str]:
     """Returns the tokens of a paragraph in lower case, between BEGIN and END."""
-    return [BEGIN, *TOKEN.findall(text.lower()), END]
+    return [BEGIN, *(match.lower() for match in TOKEN.findall(text)), END]  # lower case may have more characters, as of "İ"
 
 
 def count(paragraphs: Iterable[Paragraph]) -> Counts:

@@ -53,7 +53,8 @@ def _need(record: Record, name: str, kind: type = str) -> Any:
 def _place(record: Record, name: str, n: int, first: int = 0) -> int:
     """Returns the index of the right answer from a field that has a number (from `first`) or a letter."""
     value = str(record.get(name, "")).strip()
-    place = int(value) - first if value.isascii() and value.isdigit() else LETTERS.find(value.upper() or "-")
+    letter = LETTERS.find(value.upper()) if len(value) == 1 else -1
+    place = int(value) - first if value.isascii() and value.isdigit() else letter
     if not 0 <= place < n:
         raise Wrong(f"field {name!r} is {record.get(name)!r}; expected which of {n} answers is right, as a number or a letter")
     return place
@@ -61,6 +62,8 @@ def _place(record: Record, name: str, n: int, first: int = 0) -> int:
 
 def _lettered(question: str, choices: list[str], answer: int) -> dict[str, Any]:
     """Returns a question whose choices stand in it, and which is answered by a letter."""
+    if len(choices) > len(LETTERS):
+        raise Wrong(f"the question has {len(choices)} answers; expected at most {len(LETTERS)}")
     listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
     return {"context": f"{question.strip()}\n{listed}\nAnswer:", "choices": list(LETTERS[: len(choices)]), "answer": answer}
 
@@ -83,7 +86,7 @@ def _multiblimp(record: Record) -> dict[str, Any]:
 
 def _arc(record: Record) -> dict[str, Any]:
     choices = _need(record, "choices", dict)
-    labels, texts, key = _need(choices, "label", list), _need(choices, "text", list), str(record.get("answerKey", ""))
+    labels, texts, key = list(map(str, _need(choices, "label", list))), _need(choices, "text", list), str(record.get("answerKey", ""))
     if key not in labels or len(labels) != len(texts):
         raise Wrong(f"field 'answerKey' is {key!r}; expected one of {', '.join(labels)}")
     return {"context": f"Question: {_need(record, 'question')}\nAnswer:", "choices": texts, "answer": labels.index(key)}
@@ -188,7 +191,9 @@ def _recognised(record: Record, where: str) -> Format:
 def _language(record: Record, format: Format, file: str) -> str:
     """Returns the language that a record names, or else the name of its file or folder; "" if none does."""
     if said := str(record.get(format.lang) or "") if format.lang else "":
-        return _named(said) or said
+        if not (code := _named(said)) and not re.fullmatch(r"[\w-]+", said):
+            raise ValueError(f"{file}: {format.lang} is {said[:60]!r}; expected the code or the English name of a language")
+        return code or said
     if label := language_of_path(file):
         return label
     words = [word for part in reversed(Path(file).parts[-2:]) for word in re.split(r"[^A-Za-z-]+", part)]
@@ -211,9 +216,12 @@ def _records(file: str) -> Iterator[Record]:
         with fsspec.open(file, "rb") as opened:
             yield from pyarrow.parquet.read_table(opened).to_pylist()
         return
-    with fsspec.open(file, "rt", encoding="utf-8", newline="", compression="infer") as opened:
+    with fsspec.open(file, "rt", encoding="utf-8-sig", newline="", compression="infer") as opened:
         if ".csv" in suffixes or ".tsv" in suffixes:
-            yield from csv.DictReader(opened, delimiter="\t" if ".tsv" in suffixes else ",")
+            try:
+                yield from csv.DictReader(opened, delimiter="\t" if ".tsv" in suffixes else ",")
+            except csv.Error as error:
+                raise ValueError(f"{file} is no table that can be read ({error})") from None
             return
         for number, line in enumerate(opened, 1):
             if line.strip():

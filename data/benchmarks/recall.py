@@ -5,6 +5,7 @@ as in Arora et al., 2023, "Zoology", arXiv:2312.04927). All choices were given, 
 the beginning is right in a quarter of the items, also if he always takes the first or the last.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from varietas.data.benchmarks.sentences import letters_of
 DISTANCES = (0, 300, 1000, 4000)  # characters of sentences in between
 GIVEN = 4  # words that are given for others
 LETTERS = (4, 8)  # of a word; the eight of a context have equally many
+PART = re.compile(r"[^\W\d_]+")  # a word, or a part of a compound
 TIMES = (2, 50)  # how often a word may occur in the text
 
 
@@ -49,6 +51,6 @@ def _between(sentences: Sequence[str], words: set[str], distance: int) -> str:
     for sentence in sentences:
         if len(text) >= distance:
             break
-        if words.isdisjoint(sentence.lower().split()):
+        if words.isdisjoint(PART.findall(sentence.lower())):  # also parts of compounds
             text = f"{text} {sentence}".strip()
     return text

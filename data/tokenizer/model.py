@@ -121,7 +121,7 @@ class Incremental:
         """
         self._processor = processor
         self._ids = list(prompt[-self.CONTEXT :])
-        self._shown = len(self._processor.decode(self._ids))
+        self._shown = len(self._processor.decode(self._ids).rstrip("\ufffd"))  # new ids may complete its last character
 
     def add(self, token: int) -> str:
         """Adds a token and returns the text that it completes, or "" while a character is incomplete."""

@@ -57,10 +57,10 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def benchmark(
-    run: "Opened", tasks: Sequence[str], console: Console, step: int | None, include_path: Path | None, settings: dict[str, Any]
+    run: "Opened", tasks: str | Sequence[str], console: Console, step: int | None, include_path: Path | None, settings: dict[str, Any]
 ) -> list[Benchmark]:
     """Asks the model of a run the questions of tasks, and keeps the scores. `varietas.Run.benchmark` explains the arguments."""
-    names = [name for part in tasks for name in part.split(",") if name]
+    names = [name for part in ([tasks] if isinstance(tasks, str) else tasks) for name in part.split(",") if name]
     if not names:
         raise ValueError("no task is named; name some of lm_eval, such as belebele_deu_Latn")
     from varietas.train.run_folder.folder import saved_step

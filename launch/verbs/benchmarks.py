@@ -53,7 +53,8 @@ def _made(args: argparse.Namespace, console: Console) -> int:
         more = gather(documents_of("--reference", args.reference, console, reading)()) if args.reference else {}
     found: list[Benchmark] = []
     for lang in track(texts, "making items", console=console, transient=True):
-        found += make(lang, texts[lang], [*texts[lang], *more.get(lang, [])], args.kinds, args.items, args.seed)
+        counted = list(dict.fromkeys([*texts[lang], *more.get(lang, [])]))  # a text in both counts once
+        found += make(lang, texts[lang], counted, args.kinds, args.items, args.seed)
     source = ", ".join(args.input) or "the text that is installed with Varietas"
     write([task_of(benchmark) for benchmark in found if benchmark.items], args.out, f"Made by `varietas benchmarks` from {source}.")
     console.print(made_table(found))
@@ -65,8 +66,11 @@ def _published(args: argparse.Namespace, console: Console) -> int:
     from varietas.data.benchmarks.published import read
     from varietas.data.benchmarks.tasks import write
     from varietas.data.formats.read import expand
+    from varietas.data.text.documents import GUESS
     from varietas.data.text.languages import name
 
+    if args.lang == GUESS:
+        raise ValueError("--lang guess is for --input; name the language of the questions in --published, or leave it out")
     with console.status("reading"):
         tasks = read(expand(args.published, "--published"), args.lang)
         write(tasks, args.out, f"Made by `varietas benchmarks --published {' '.join(args.published)}`.")

@@ -58,7 +58,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def api_key(file: Path | None) -> str | None:
     """Returns the key that clients have to send; None if there is none. Raises ValueError if it cannot be read."""
     try:
-        key = os.environ.get(KEY) if file is None else file.read_text("utf-8").strip()
+        key = os.environ.get(KEY) if file is None else file.read_text("utf-8")
+        key = None if key is None else key.strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"--api_key_file {file} cannot be read ({error}); write the key into it, and nothing else") from None
     if key is not None and not (key.isascii() and key.isprintable() and key):
@@ -73,6 +74,8 @@ def service_of(args: argparse.Namespace, small: "Small | None") -> "Service":
         ValueError: If there is no checkpoint, or it is damaged.
         MemoryError: If there is not enough memory.
     """
+    import jax
+
     from varietas.data.chat.template import Chat, chat_in
     from varietas.data.tokenizer.model import file_in
     from varietas.data.tokenizer.model import load as load_tokenizer
@@ -102,6 +105,7 @@ def service_of(args: argparse.Namespace, small: "Small | None") -> "Service":
     network, step = load(folder, exp.model, connected_mesh(exp))
     model = generator(made_small(network, folder, small) if small else network)
     del network
+    jax.block_until_ready(model.weights)  # before free memory is looked at
     pages = pages_that_fit(model.config, model.mesh, args.cache_tokens, args.batch_size)
     context = min(model.config.max_seq_len, pages * PAGE)
     programs = Programs(model, processor.get_piece_size(), pages, args.batch_size, context)

@@ -105,7 +105,7 @@ def attend_paged(
         window: If it is not 0, a query attends only to this many positions, its own included.
 
     Returns:
-        An array (B, L, N, …) of the dtype of the values; undefined where there is no query.
+        An array (B, L, N, …) of the dtype of the queries; finite, and of no meaning, where there is no query.
     """
     B, L, N, H = q_BLNH.shape
     at_once = min(max(1, KEYS_AT_ONCE // size), paged.table_BM.shape[1])
@@ -140,4 +140,5 @@ def attend_paged(
         kinds = jax.eval_shape(part, 0)
         start = jnp.full(kinds[0].shape, MASKED), jnp.zeros(kinds[1].shape), jnp.zeros(kinds[2].shape)
         _, total, mixed = jax.lax.fori_loop(begin, jnp.max(positions_BL) // S + 1, absorb, start)
+    total = jnp.maximum(total, jnp.finfo(jnp.float32).tiny)  # a row of padding alone has none, and NaN in its places would spread
     return jnp.moveaxis(mixed / total, 3, 1).reshape(B, L, N, -1).astype(q_BLNH.dtype)

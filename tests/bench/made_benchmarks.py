@@ -51,7 +51,7 @@ def right(run: varietas.Run, step: int, benchmarks: Sequence[Benchmark]) -> Righ
                 if item.context:
                     texts[f"{key} alone"] = choice.strip()
     encoded = encode((Document(key, key, text) for key, text in texts.items()), run.folder)
-    cost = nats(run._network(step)[0], encoded, LENGTH, BATCH)
+    cost = {key: float(each.sum()) for key, each in nats(run._network(step)[0], encoded, LENGTH, BATCH).items()}
     found = {}
     for benchmark in benchmarks:
         n_right = 0

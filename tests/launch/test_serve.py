@@ -146,7 +146,7 @@ def own_nats(run: Path, ids: list[int], n: int) -> float:
     from varietas.train.inference.evaluate import Text, nats
 
     network, _ = varietas.Run.open(run)._network()
-    return nats(network, {"x": Text((np.array(ids),), (np.arange(len(ids)) >= n,), 1, 1)}, 128, 8)["x"]
+    return nats(network, {"x": Text((np.array(ids),), (np.arange(len(ids)) >= n,), (1,), 1, ("",), ("",))}, 128, 8)["x"][0]
 
 
 def test_the_python_of_the_page_works(server: tuple[str, list[str]], run: Path) -> None:

@@ -20,7 +20,7 @@ from varietas.train.benchmarks.tasks import Loaded, Settings, quiet, raise_for
 from varietas.train.run_folder.benchmarks import Benchmark, Score, language_of
 
 RESAMPLES = 1000  # for standard errors that have no formula
-GUESSED = ("acc", "acc_norm", "acc_bytes")  # metrics of which chance is known if there are options
+GUESSED = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info")  # metrics of which chance is known if there are options
 
 Samples = list[dict[str, Any]]
 
@@ -57,7 +57,8 @@ def run_tasks(
         if scores := _scores(metrics[group.name], better, None):
             n = int(metrics[group.name]["sample_len"])
             about = {"version": group.version, "lm_eval": version_of("lm_eval")}
-            asked = results[0].asked if results else {}
+            inside = [name for name in loaded.tasks if name in group]
+            asked = next((result.asked for result in results if result.task in inside), results[0].asked if results else {})
             result = Benchmark(group.name, step, scores, n, loaded.group_of(group.name), tuple(group.child_names), "", asked, about)
             results.append(keep(result, None))
     return results
@@ -136,9 +137,8 @@ def _chance(task: Task) -> float | None:
     if task.OUTPUT_TYPE != "multiple_choice":
         return None
     options = dict[Any, set[Any]]()
-    for instance in task.instances:
-        if instance.args[0] != "":  # options by themselves, for acc_mutual_info
-            options.setdefault(instance.doc_id, set()).add(instance.idx)
+    for instance in task.instances:  # for acc_mutual_info, each option is asked about again, by itself
+        options.setdefault(instance.doc_id, set()).add(instance.args[1])
     return sum(1 / len(each) for each in options.values()) / len(options) if options else None
 
 

@@ -24,6 +24,8 @@ class Sampling:
         """Raises ValueError if a value is out of its range."""
         if not (self.temperature >= 0 and 0 < self.top_p <= 1):
             raise ValueError(f"temperature={self.temperature} must be 0 or more and top_p={self.top_p} above 0 and at most 1")
+        if not (self.max_tokens >= 1 and 0 <= self.seed < 1 << 64):
+            raise ValueError(f"max_tokens={self.max_tokens} must be 1 or more and seed={self.seed} from 0 to 2^64 - 1")
 
 
 def check_lengths(prompts: Sequence[Sequence[int]], max_tokens: int, context: int) -> None:

@@ -53,7 +53,7 @@ class Benchmark:
         group: The group as part of which it was asked; "" if it was asked by itself.
         members: Of a group, the tasks and groups that it consists of.
         language: The code of its language; "" if its name does not say.
-        asked: How: num_fewshot, chat template, form of the model, limit.
+        asked: How: num_fewshot, chat template, multiturn, form of the model, limit.
         about: What else is known: versions, the config of the task, digests of the model and of the requests, items that were cut.
     """
 
@@ -71,7 +71,8 @@ class Benchmark:
     def way(self) -> str:
         """How the task was asked, in short: `0shot`, `5shot-chat-int8-limit100`."""
         shots, chat, form, limit = (self.asked.get(key) for key in ("num_fewshot", "chat", "form", "limit"))
-        parts = (f"{shots or 0}shot", "chat" if chat else "", form, f"limit{limit:g}" if isinstance(limit, (int, float)) else "")
+        talk = "" if not chat else "chat" if self.asked.get("multiturn") or not shots else "chat-oneturn"
+        parts = (f"{shots or 0}shot", talk, form, f"limit{limit:g}" if isinstance(limit, (int, float)) else "")
         return "-".join(filter(None, parts))
 
 
@@ -104,7 +105,9 @@ def write(run: Path, benchmark: Benchmark, samples: Iterable[Mapping[str, Any]] 
         The path of the file.
     """
     path = run / FOLDER / re.sub(r"[^\w.+-]+", "-", benchmark.task).strip("-.") / f"{benchmark.step}-{benchmark.way}.json"
-    if samples is not None:
+    if samples is None:
+        path.with_suffix(SAMPLES).unlink(missing_ok=True)  # those of an earlier result are not of this one
+    else:
         lines = "".join(json.dumps(sample, ensure_ascii=False, default=str) + "\n" for sample in samples)
         write_atomically(path.with_suffix(SAMPLES), lines.encode("utf-8", "replace"))
     write_json(path, asdict(benchmark))

@@ -128,11 +128,10 @@ async def _streamed(
 ) -> AsyncIterator[bytes]:
     """Yields the events of a stream. If the answer fails in its middle, the last one says so."""
     n_new = 0
-    if head.chat:
-        for number in range(len(choices)):
-            yield event(beginning(head, number))
     try:
         async with aclosing(pieces):
+            for number in range(len(choices) if head.chat else 0):
+                yield event(beginning(head, number))
             async for number, piece in pieces:
                 n_new += piece.tokens
                 yield event(part(head, choices[number].part(piece)))
@@ -196,7 +195,7 @@ async def _refuse(_: Request, error: Exception) -> Response:
 async def _no_such_place(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path[:80]}: {str(error.detail).lower()}; docs/serving.md lists what there is"
-    return JSONResponse(Refused(message, status=error.status_code).body, error.status_code)
+    return JSONResponse(Refused(message, status=error.status_code).body, error.status_code, error.headers)
 
 
 async def _nobody(_: Request, __: Exception) -> Response:

@@ -1,9 +1,9 @@
 """Continuous batching: texts join and leave at any step, and share the pages of the key-value cache.
 
 A thread does one thing at a time: a chunk of a prompt, or one token of every text whose prompt is read. Between two tokens, no more of
-prompts is read than the largest chunk has, so a long prompt does not stall the others. A text takes the pages of its prompt when it
-begins, and one more whenever its last is full. If none is free, the text that began last gives up its pages, waits in front of the queue,
-and is read again later. While the devices compute a step, the tokens of the step before become text.
+prompts is read than the largest chunk has, and prompts take turns, so a long one does not stall the others. A text takes the pages of its
+prompt when it begins, and one more whenever its last is full. If none is free, the text that began last gives up its pages, waits in front
+of the queue, and is read again later. While the devices compute a step, the tokens of the step before become text.
 """
 
 import threading
@@ -23,6 +23,10 @@ Deliver = Callable[[list[tuple[Text, Piece]]], None]
 
 class Full(Exception):
     """The queue has no room."""
+
+
+class Closed(Exception):
+    """The engine has ended."""
 
 
 class Step(NamedTuple):
@@ -68,6 +72,7 @@ class Engine:
         self._closed = False
         self._running: list[Text] = []  # in the order in which they began; only the thread of `run` touches it
         self._read = 0  # tokens of prompts since the last step of all
+        self._turns = 0  # chunks of prompts that have been read
 
     @property
     def running(self) -> int:
@@ -80,10 +85,12 @@ class Engine:
         return len(self._waiting)
 
     def submit(self, texts: Sequence[Text]) -> None:
-        """Puts texts into the queue, all or none of them. Raises Full if it has no room."""
+        """Puts texts into the queue, all or none of them. Raises Full if it has no room, and Closed if the engine has ended."""
         with self._changed:
             free = max(0, self.batch_size - len(self._running))
-            if self._closed or len(self._waiting) + len(texts) > self.max_queue + free:
+            if self._closed:
+                raise Closed
+            if len(self._waiting) + len(texts) > self.max_queue + free:
                 raise Full
             self._waiting.extend(texts)
             self._changed.notify()
@@ -140,7 +147,7 @@ class Engine:
     def _begin(self, text: Text, pages: list[int]) -> None:
         if text.asked.temperature:
             text.key = key_of(text.asked.seed, text.asked.row)
-        text.pages, text.computed = pages, 0
+        text.pages, text.computed, text.turn = pages, 0, self._turns
         self._running.append(text)
 
     def _leave(self, text: Text) -> None:
@@ -152,11 +159,11 @@ class Engine:
         """Starts the next step; None if there is nothing to do."""
         ready = [text for text in self._running if text.left == 1]
         prompts = [text for text in self._running if text.left > 1]
-        if prompts and (not ready or self._read < CHUNKS[-1]):
-            reading = min(prompts, key=lambda text: text.computed)  # a short prompt does not wait for all of a long one
-            n = min(reading.left, CHUNKS[-1])
-            length = next(chunk for chunk in CHUNKS if chunk >= n)
-            self._read += length
+        reading = min(prompts, key=lambda text: text.turn, default=None)  # they take turns: a short one does not wait for all of a long one
+        n = min(reading.left, CHUNKS[-1]) if reading else 0
+        length = next(chunk for chunk in CHUNKS if chunk >= n)
+        if reading and (not ready or self._read + length <= CHUNKS[-1]):
+            self._read, self._turns, reading.turn = self._read + length, self._turns + 1, self._turns + 1
             return self._step([reading], n, 1, length)
         self._read = 0
         ready = self._with_room(ready)
@@ -199,6 +206,8 @@ class Engine:
         of_targets = jax.tree.map(lambda x: x[0], jax.device_get(step.found.of_targets)) if step.of_targets else None
         news = []
         for row, (text, token) in enumerate(zip(step.texts, chosen, strict=False)):
+            if text.ended:  # by a stop that was found while this step was under way
+                continue
             told = text.of_targets(step.n, of_targets)
             self.prompt_tokens += max(0, min(len(text.asked.prompt), text.computed + step.n) - text.computed)
             text.computed += step.n

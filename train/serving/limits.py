@@ -68,7 +68,7 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """Called when a request is answered."""
         super().on_response_complete()
-        if not self.transport.is_closing():
+        if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):  # it may have begun the next one
             self._wait_for_header()
 
     def _wait_for_header(self) -> None:

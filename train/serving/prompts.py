@@ -84,7 +84,7 @@ def of_chat(served: Served, request: ChatRequest) -> list[Asked]:
             raise Refused(f"messages.{number}: {error}", f"messages.{number}") from None
     served.check_characters(sum(len(content) for _, content in turns), "messages")
     try:
-        ids = chat.prompt(tuple(turns))
+        ids, end = chat.prompt(tuple(turns)), chat.end_id
     except Unusable as error:
         raise Refused(f"messages: {error}", "messages") from None
     field, new = "max_completion_tokens", request.max_completion_tokens
@@ -92,7 +92,7 @@ def of_chat(served: Served, request: ChatRequest) -> list[Asked]:
         field, new = "max_tokens", request.max_tokens
     if new == 0:
         raise Refused(f"{field}: expected 1 or more, found 0", field)
-    one = _asked(served, request, ids, new, field, "messages", (served.processor.eos_id(), chat.end_id))
+    one = _asked(served, request, ids, new, field, "messages", (served.processor.eos_id(), end))
     return [replace(one, row=row, likelihoods=bool(request.logprobs)) for row in range(request.choices)]
 
 

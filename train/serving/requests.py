@@ -75,6 +75,13 @@ class Common(BaseModel):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _texts(cls, value: Any) -> Any:
+        if value is None or isinstance(value, str) or (isinstance(value, list) and all(isinstance(stop, str) for stop in value)):
+            return value
+        raise ValueError("expected a text or a list of texts")
+
     @property
     def choices(self) -> int:
         """How many answers to each prompt."""
@@ -154,7 +161,7 @@ def _refused(error: ValidationError) -> Refused:
 def _unknown(field: str, value: Any, kind: type[BaseModel]) -> Refused:
     if field in NEUTRAL:
         return Refused(f"{field}={_shown(value)} is not supported; leave it out", field)
-    near = nearest(field, list(kind.model_fields), 0.6)
+    near = nearest(field[:80], list(kind.model_fields), 0.6)
     return Refused(f"there is no field {field[:80]!r}; {f'did you mean {near}?' if near else 'leave it out'}", field[:80])
 
 

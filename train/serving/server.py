@@ -40,7 +40,7 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Returns a socket that has the address, so that a mistake is told before anything is loaded.
+    """Returns a socket that has the address, so that a mistake is told before anything is loaded. Another program may still be faster.
 
     Raises:
         ValueError: If it cannot be had.
@@ -50,8 +50,9 @@ def listen(host: str, port: int) -> socket.socket:
         found = socket.socket(family, kind, protocol)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
-    except OSError as error:
-        raise ValueError(f"{host} port {port} cannot be used ({error.strerror or error}); choose others with --host and --port") from None
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(f"{host} port {port} cannot be used ({why}); choose others with --host and --port") from None
     return found
 
 
@@ -95,9 +96,10 @@ async def _run(server: Server, service: Service, listener: socket.socket, consol
     answering = asyncio.create_task(server.serve([listener]))
     while not (server.started or answering.done()):
         await asyncio.sleep(0.01)
-    console.print(greeting, soft_wrap=True)
+    if not answering.done():
+        console.print(greeting, soft_wrap=True, markup=False)
     showing = asyncio.create_task(_show(service, console))
-    while not (service.draining or ended.done()):
+    while not (service.draining or ended.done() or answering.done()):
         await asyncio.sleep(0.1)
     service.draining, end = True, time.monotonic() + grace
     while service.active and not ended.done() and time.monotonic() < end and not server.force_exit:
@@ -105,8 +107,13 @@ async def _run(server: Server, service: Service, listener: socket.socket, consol
     if not ended.done():
         await service.close()
     server.should_exit = True
-    await answering
-    showing.cancel()
+    try:
+        await answering
+    except OSError as error:
+        name = listener.getsockname()[1]
+        raise ValueError(f"port {name} was taken while the model was loaded ({error.strerror or error}); choose another --port") from None
+    finally:
+        showing.cancel()
 
 
 async def _show(service: Service, console: Console) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from varietas.train.serving.engine import Engine, Full
+from varietas.train.serving.engine import Closed, Engine, Full
 from varietas.train.serving.prompts import Served
 from varietas.train.serving.requests import Refused
 from varietas.train.serving.step import Programs
@@ -15,7 +15,11 @@ from varietas.train.serving.writer import Writer
 
 T = TypeVar("T")
 Queue = asyncio.Queue[tuple[Text, Piece] | None]
-STOPPING = Refused("the server is stopping; try again in a minute", status=503, code="stopping", retry_after=60)
+
+
+def stopping() -> Refused:
+    """Returns what is said to who comes too late."""
+    return Refused("the server is stopping; try again in a minute", status=503, code="stopping", retry_after=60)
 
 
 class Gone(Exception):
@@ -88,12 +92,14 @@ class Service:
         """
         engine, processor = self.engine, self.served.processor
         if self.draining or not self.alive:
-            raise STOPPING
+            raise stopping()
         if len(asked) > engine.max_queue:
             raise Refused(f"{len(asked):,} texts are more than the queue has room for, {engine.max_queue:,}; send fewer at once")
         texts = [Text(one, Writer(processor, one.prompt, one.stops)) for one in asked]
         try:
             engine.submit(texts)
+        except Closed:
+            raise self._failed() from None
         except Full:
             message = f"{engine.waiting:,} texts are waiting, and the queue has room for {engine.max_queue:,}; try again later"
             raise Refused(message, status=429, code="queue_full", retry_after=1) from None
@@ -126,5 +132,5 @@ class Service:
 
     def _failed(self) -> Refused:
         if self.engine.failure is None:
-            return STOPPING
+            return stopping()
         return Refused("the model could not be computed; the log of the server says why", status=500, code="engine_failed")

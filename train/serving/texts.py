@@ -63,6 +63,7 @@ class Text:
         self.tokens = list(asked.prompt)  # the new ones are added
         self.computed = 0  # how many of them have keys and values in the cache
         self.pages: list[int] = []
+        self.turn = 0  # when it was read last, in chunks of all prompts
         self.key = np.zeros(2, np.uint32)
         self.done = False  # whether no more tokens are wanted
         self.ended = False  # whether the last piece has been sent, or nobody wants it

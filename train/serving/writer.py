@@ -35,6 +35,6 @@ class Writer:
         if places:
             self.stopped, self._held = True, ""
             return text[: min(places)]
-        hold = max((n for stop in self._stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
+        hold = max((n for stop in self._stops for n in range(1, min(len(stop), len(text) + 1)) if text.endswith(stop[:n])), default=0)
         self._held = text[len(text) - hold :]
         return text[: len(text) - hold]

@@ -129,7 +129,7 @@ def test_recall_asks_for_each_word_once_after_as_much_text_as_it_says() -> None:
             assert {item.choices[item.answer] for item in four} == set(given.values()) == set(four[0].choices)
             for item in four:
                 assert given[item.context.rpartition("\n")[2][:-1]] == item.choices[item.answer]
-            assert not (set(between.lower().split()) & {word.strip() for pair in given.items() for word in pair})
+            assert not (set(re.findall(r"\w+", between.lower())) & {word.strip() for pair in given.items() for word in pair})
 
 
 @pytest.mark.parametrize("kind", ["continuation", "recall"])

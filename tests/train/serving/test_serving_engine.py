@@ -1,7 +1,8 @@
 """Texts that share a batch and a cache come out as `generate` gives each alone, whoever else is there and however small the cache is."""
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from varietas.model.sharding import make_mesh
 from varietas.train.inference.generate import Generator, generate, generator
 from varietas.train.inference.network import Network
 from varietas.train.inference.sampling import Sampling
-from varietas.train.serving.engine import Engine, Full
+from varietas.train.serving.engine import Closed, Engine, Full
 from varietas.train.serving.pages import PAGE, Pool, pages_for
 from varietas.train.serving.step import Programs
 from varietas.train.serving.texts import Asked, Piece, Text
@@ -153,8 +154,7 @@ def test_a_text_joins_while_others_are_continued(programs: Programs, expected: l
     first, *others = asked()
     with Served(programs) as served:
         long = served.submit([replace(first, max_tokens=200)])
-        while not served.pieces:
-            pass
+        until(lambda: bool(served.pieces), served)
         found = served.wait(served.submit(others))
         assert not long[0].ended
         assert found == expected[1:]
@@ -220,8 +220,7 @@ def test_a_text_ends_at_an_end_or_a_stop(programs: Programs, expected: list[list
 def test_a_cancelled_text_frees_its_pages_and_is_heard_of_no_more(programs: Programs) -> None:
     with Served(programs, 17) as served:
         running, waiting, short = served.submit([replace(asked()[0], max_tokens=n) for n in (500, 500, 5)])
-        while running not in served.pieces:
-            pass
+        until(lambda: running in served.pieces, served)
         served.engine.cancel([running, waiting])
         served.wait([short])
     assert served.engine.pool.free == 17
@@ -241,12 +240,40 @@ def test_a_full_queue_takes_all_texts_or_none(programs: Programs) -> None:
 def test_what_is_left_fails_when_the_engine_ends(programs: Programs) -> None:
     with Served(programs, batch=1) as served:
         texts = served.submit([replace(one, max_tokens=200) for one in asked()])
-        while not served.pieces:
-            pass
+        until(lambda: bool(served.pieces), served)
     assert {pieces[-1].finish for pieces in served.pieces.values()} == {"failed"}
     assert set(served.pieces) == set(texts)
-    with pytest.raises(Full):
+    with pytest.raises(Closed):
         served.submit(asked())
+
+
+def test_a_stop_frees_the_row_at_once(programs: Programs, expected: list[list[int]]) -> None:
+    """The step that is under way when the stop is found does not begin the text again."""
+    with Served(programs) as served:
+        texts = served.submit([replace(asked()[0], max_tokens=400, stops=(f" {expected[0][2]}",))])
+        served.wait(texts)
+        until(lambda: not served.engine.running, served)
+        assert served.engine.new_tokens <= 5 and served.engine.pool.free == PAGES
+
+
+def test_prompts_take_turns(programs: Programs) -> None:
+    """A long prompt is read although shorter ones come again and again."""
+    with Served(programs, batch=4) as served:
+        (long,) = served.submit([Asked(tuple(prompts()[1] + prompts()[5]), 1)])
+        for row in range(40):
+            served.submit([Asked(tuple(prompts()[3]), 1, row=row)])
+            if long.ended:
+                break
+            until(lambda: served.engine.waiting == 0, served)
+        until(lambda: long.ended, served)
+
+
+def until(condition: Callable[[], bool], served: Served) -> None:
+    """Waits for at most a minute."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert served.engine.failure is None and time.monotonic() < end
+        time.sleep(0.002)
 
 
 def test_a_fault_of_the_devices_ends_all_texts(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
