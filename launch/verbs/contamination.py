@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from varietas.launch.audit import opened
 from varietas.launch.flags import add_files, add_reading, positive_int, refuse_unused
 from varietas.launch.tables import align_right, fold, progress_on
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from varietas.data.audit.contamination import Reading
     from varietas.data.audit.items import Item
     from varietas.data.prepare.engine import Watch
+    from varietas.launch.audit.opened import Audited
     from varietas.train.statistics.contaminated import Cleaned, Samples
 
 SUMMARY = "find evaluation items in what a run has read, in every language, and give scores without them"
@@ -29,6 +29,8 @@ DEFAULT_BYTES = 100_000  # of held-out text, for runs of other trainers
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
+    from varietas.launch.audit import opened
+
     opened.add_run(parser)
     parser.add_argument("--step", type=positive_int, metavar="N", help="what the run had read after N steps (default: all its steps)")
     add_files(
@@ -46,6 +48,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.data.audit.contamination import readings, up_to
     from varietas.data.files import write_json
     from varietas.data.prepare.engine import local
+    from varietas.launch.audit import opened
     from varietas.launch.backend import cores
     from varietas.train.statistics.contaminated import samples_in
 
@@ -85,7 +88,7 @@ def _watch(progress: Progress) -> "Watch":
     return watch
 
 
-def _documents(args: argparse.Namespace, audited: opened.Audited, console: Console) -> "dict[str, list[Item]]":
+def _documents(args: argparse.Namespace, audited: "Audited", console: Console) -> "dict[str, list[Item]]":
     """Returns the items of --items, or those of the texts on which runs are evaluated, by the name of the text."""
     import hashlib
 
@@ -196,13 +199,15 @@ def scores_table(record: Mapping[str, Any]) -> Table:
 
 def items_table(record: Mapping[str, Any]) -> Table:
     """Tables some of the items that were read, those of which most was read first, with a document of each."""
+    from varietas.launch.audit.opened import name_of
+
     table = Table("item", "read", "words in a row", "documents", "first in", "id", "steps", box=None, pad_edge=False)
     align_right(table, 2, 3)
     fold(table, 5)
     order = {"whole": 0, "nearly": 1, "part": 2}
     for item in sorted(record["found"], key=lambda item: (order[item["kind"]], -item["share"]))[:SHOWN]:
         place = next(iter(item["places"]), None)
-        where = (opened.name_of(place), place["id"], f"{place['first_step']} to {place['last_step']}") if place else ("", "", "")
+        where = (name_of(place), place["id"], f"{place['first_step']} to {place['last_step']}") if place else ("", "", "")
         about = f"{item['language']} {item['beginning'][:40]}".replace("\n", " ")
         table.add_row(about, item["kind"], f"{item['share']:.0%}", f"{item['n_documents']:,}", *where)
     return table

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from varietas.launch.audit import opened
 from varietas.launch.flags import add_cpu_devices, positive_int
 from varietas.launch.tables import align_right, progress_on
 
@@ -22,6 +21,8 @@ TIMES = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 1 << 62))  # groups of re
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
+    from varietas.launch.audit import opened
+
     opened.add_run(parser)
     add_cpu_devices(parser)
     parser.add_argument("--step", type=positive_int, metavar="N", help="the checkpoint after N steps (default: the newest)")
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.data.files import write_json
     from varietas.data.tokenizer.model import load as load_tokenizer
     from varietas.launch import resolve
+    from varietas.launch.audit import opened
     from varietas.train.run_folder.config import read_config
     from varietas.train.run_folder.folder import saved_step
 
