@@ -68,10 +68,7 @@ def tokens_of(run: Path, chat: bool = False) -> Tokens:
     said = _said(run, "tokenizer_config.json")
     names_are_tokens = template is not None or (said is not None and not said.get("split_special_tokens", False))
     bos: tuple[int, ...] = (processor.bos_id(),)
-    if said is not None and "add_bos_token" in said:
-        begins = bos if said["add_bos_token"] else ()
-    else:
-        begins = tuple(processor.begins) if isinstance(processor, HubTokenizer) else bos
+    begins = tuple(processor.begins) if isinstance(processor, HubTokenizer) else bos  # where there is tokenizer.json, it alone decides
     special = hub_tokenizer(processor) if names_are_tokens else None
     return Tokens(processor, special, begins, bos[0], _ends(run, processor, template), template if chat else None)
 

@@ -90,8 +90,8 @@ def test_older_checkpoints_and_small_forms_are_kept_apart(run: Path, tmp_path: P
         ({"dataset_kwargs": {"trust_remote_code": True}}, "odd: executes code that comes with its data set (trust_remote_code)"),
         ({"metric_list": [{"metric": "f1", "hf_evaluate": True}]}, "odd: downloads the code of its metric f1 (hf_evaluate)"),
         ({"metric_list": [{"metric": "meteor_of_the_hub"}]}, "odd: downloads the code of its metric meteor_of_the_hub"),
-        ({"dataset_path": "nobody/nothing", "dataset_kwargs": {}}, "odd: nobody/nothing is not here ("),
-        ({"dataset_kwargs": {"data_files": "/no/such.jsonl"}}, "odd: json is not here ("),
+        ({"dataset_path": "nobody/nothing", "dataset_kwargs": {}}, "odd: nobody/nothing is not at hand ("),
+        ({"dataset_kwargs": {"data_files": "/no/such.jsonl"}}, "odd: json is not at hand ("),
         ({"output_type": "generate_until", "generation_kwargs": {"num_beams": 4}}, "odd: generation_kwargs has {'num_beams': 4}"),
         ({"output_type": "generate_until", "generation_kwargs": {"max_gen_toks": 500}}, "odd: asks for 500 new tokens, but the model's"),
     ],
@@ -116,7 +116,13 @@ def test_a_misspelt_task_gets_the_nearest_name(run: Path, tmp_path: Path, task: 
 
 def test_two_processes_find_the_same(run: Path, tmp_path: Path, task: Callable[..., None]) -> None:
     task("together")
-    task("written", output_type="generate_until", doc_to_target="{{choices[0]}}", generation_kwargs={"until": ["\n"], "max_gen_toks": 6})
+    task(
+        "written",
+        output_type="generate_until",
+        doc_to_choice=None,
+        doc_to_target="{{choices[0]}}",
+        generation_kwargs={"until": ["\n"], "max_gen_toks": 6},
+    )
     flags = ["--include_path", str(tmp_path / "tasks"), "--tasks", "together", "written", "--log_samples"]
     assert main(["evaluate", "--run", str(run), *flags]) == 0
     folders = [run / "benchmarks" / name for name in ("together", "written")]
