@@ -25,15 +25,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory, corpus_folder: Path) -> Pat
     (folder / "texts.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
     flags = ["--tokenizer", str(corpus_folder / "tokenizer.model"), "--config.clean.held_out=0.4"]
     assert main(["prepare", "--input", str(folder / "texts.jsonl"), "--out", str(folder / "corpus"), *flags]) == 0
-    fields = {"data.corpus": str(folder / "corpus"), "optim.peak_lr": 1e-2, "checkpoint.every": 80}
-    assert varietas.Run("tiny", fields | {"train.steps": 240}, folder=folder / "run").train()
+    fields = {"data.corpus": str(folder / "corpus"), "optim.peak_lr": 1e-2, "checkpoint.every": 100}
+    assert varietas.Run("tiny", fields | {"train.steps": 300}, folder=folder / "run").train()
     return folder
 
 
 def test_what_was_read_is_repeated_and_held_out_text_is_not(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["memorisation", "--run", str(folder / "run"), *ASKED]) == 0
     record = json.loads((folder / "run" / "memorisation.json").read_text())
-    assert (record["step"], record["prompt_tokens"], record["tokens"]) == (240, 20, 30)
+    assert (record["step"], record["prompt_tokens"], record["tokens"]) == (300, 20, 30)
     every = record["all"]
     assert every["excerpts"] >= 8 and every["share"] > 0.9 and every["interval"][0] > 0.6
     assert every["held_out"]["excerpts"] >= 4 and every["held_out"]["repeated"] == 0
@@ -45,9 +45,9 @@ def test_what_was_read_is_repeated_and_held_out_text_is_not(folder: Path, capsys
 
 
 def test_early_in_training_little_is_repeated(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["memorisation", "--run", str(folder / "run"), "--step", "80", "--json", "--documents", "2", *ASKED]) == 0
+    assert main(["memorisation", "--run", str(folder / "run"), "--step", "100", "--json", "--documents", "2", *ASKED]) == 0
     early = json.loads(capsys.readouterr().out)
-    assert early["step"] == 80 and early["all"]["excerpts"] <= 6 and all(each["last_step"] < 80 for each in early["repeated"])
+    assert early["step"] == 100 and early["all"]["excerpts"] <= 6 and all(each["last_step"] < 100 for each in early["repeated"])
 
 
 def test_items_that_were_read_are_counted_with_scores_without_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,7 +57,7 @@ def test_items_that_were_read_are_counted_with_scores_without_them(folder: Path,
     assert main(["evaluate", "--run", str(run), "--text", str(folder / "texts.jsonl"), "--name", "mixed"]) == 0
     samples = [{"doc": {"question": line["text"]}, "metrics": ["acc"], "acc": float(line["text"] not in held)} for line in lines]
     (run / "benchmarks" / "quiz").mkdir(parents=True)
-    (run / "benchmarks" / "quiz" / "240-0shot.samples.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples), "utf-8")
+    (run / "benchmarks" / "quiz" / "300-0shot.samples.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples), "utf-8")
     capsys.readouterr()
     assert main(["contamination", "--run", str(run), "--items", str(folder / "texts.jsonl"), "--workers", "1"]) == 0
     record = json.loads((run / "contamination.json").read_text())
@@ -67,13 +67,13 @@ def test_items_that_were_read_are_counted_with_scores_without_them(folder: Path,
         assert counts[code]["items"] == len(mine) and counts[code].get("none", 0) == sum(text in held for text in mine)
         assert counts[code]["whole"] == sum(text not in held for text in mine)
     assert {found["places"][0]["id"] for found in record["found"]} == {line["id"] for line in lines if line["text"] not in held}
-    assert all(0 <= found["places"][0]["first_step"] <= found["places"][0]["last_step"] < 240 for found in record["found"])
+    assert all(0 <= found["places"][0]["first_step"] <= found["places"][0]["last_step"] < 300 for found in record["found"])
     (score,) = [row for row in record["scores"] if row["language"] == "ces_Latn"]
     assert score["text"] == "mixed" and score["unread"] > 1.5 * score["every"]  # without what it knows by heart
     said = " ".join(capsys.readouterr().out.split())
-    assert f"of {len(lines)} items in 3 languages, {len(lines) - len(held)} were read whole up to step 240" in said
+    assert f"of {len(lines)} items in 3 languages, {len(lines) - len(held)} were read whole up to step 300" in said
 
-    assert main(["contamination", "--run", str(run), "--step", "120", "--json"]) == 0
+    assert main(["contamination", "--run", str(run), "--step", "200", "--json"]) == 0
     usual: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert {row["text"] for row in usual["counts"]} == {"declaration", "held_out", "quiz (0)"} and usual["scores"] == []
     assert not [found for found in usual["found"] if found["text"] == "held_out" and found["kind"] == "whole"]
@@ -95,7 +95,7 @@ def test_the_report_shows_both(folder: Path) -> None:
     [
         (("memorisation", "--run", "run", "--tokens", "100"), "are more than data.seq_len=128, so no row of the run had such an excerpt"),
         (("memorisation", "--run", "run", "--step", "7"), "has no checkpoint after step 7"),
-        (("contamination", "--run", "run", "--step", "241"), "the ledger has 240 steps"),
+        (("contamination", "--run", "run", "--step", "301"), "the ledger has 300 steps"),
         (("contamination", "--run", "run", "--lang", "cs"), "--lang says how the files of --items are read"),
         (("contamination", "--run", "corpus"), "the run has no ledger"),
         (("contamination", "--run", "run", "--items", "none.jsonl"), "none.jsonl: no such file"),
