@@ -71,7 +71,7 @@ class Benchmark:
     def way(self) -> str:
         """How the task was asked, in short: `0shot`, `5shot-chat-int8-limit100`."""
         shots, chat, form, limit = (self.asked.get(key) for key in ("num_fewshot", "chat", "form", "limit"))
-        talk = "" if not chat else "chat" if self.asked.get("multiturn") or not shots else "chat-oneturn"
+        talk = "" if not chat else "chat-oneturn" if shots and self.asked.get("multiturn") is False else "chat"
         parts = (f"{shots or 0}shot", talk, form, f"limit{limit:g}" if isinstance(limit, (int, float)) else "")
         return "-".join(filter(None, parts))
 

@@ -23,6 +23,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_all(tmp_path) == [first, later] and first.way == "0shot"
     write(tmp_path, of("a::b/c", 0.75, step=7, asked=ASKED))
     assert [result.scores[0].value for result in read_all(tmp_path)] == [0.25, 0.75]
+    assert not path.with_suffix(".samples.jsonl").exists()  # they were of another result
+    assert of("a", 0.5, asked={**ASKED, "multiturn": False}).way == "5shot-chat-oneturn-int8-limit100"
 
 
 @pytest.mark.parametrize(
