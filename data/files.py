@@ -5,6 +5,7 @@ The cache folder and the lock between processes are here too.
 
 import contextlib
 import fcntl
+import hashlib
 import io
 import json
 import logging
@@ -52,6 +53,12 @@ def read_json(path: Path, advice: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{path} does not hold a JSON object; {advice}")
     return value
+
+
+def digest_of(file: Path) -> str:
+    """Returns the SHA-256 of a file in hexadecimal digits."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def write_array(path: Path, array: "np.ndarray") -> None:

@@ -61,21 +61,12 @@ class Reading:
     places: tuple[Place, ...]  # at most MOST documents, those with the largest share first
 
 
-def up_to(spans: Sequence[Span], step: int | None) -> list[Span]:
-    """Returns the spans of a ledger up to a step. Raises ValueError if the ledger does not go so far."""
-    last = spans[-1].stop
-    if step is not None and not 0 < step <= last:
-        raise ValueError(f"--step {step}: the ledger has {last:,} steps; give one of 1 to {last:,}")
-    stop = last if step is None else step
-    return [replace(span, stop=min(span.stop, stop)) for span in spans if span.first < stop]
-
-
 def readings(corpus: Corpus | Sources, spans: Sequence[Span], items: Sequence[Item], engine: Engine) -> list[Reading]:
     """Returns what a run has read of each item.
 
     Args:
         corpus: The corpus of the run, with its text.
-        spans: Those of its ledger, from `up_to`.
+        spans: Those of its ledger, from `spans.up_to`.
         items: The evaluation items.
         engine: Does the tasks (data/prepare/engine.py).
 

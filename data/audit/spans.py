@@ -74,6 +74,19 @@ def spans_of(folder: Path, damaged: Damaged = NONE) -> list[Span]:
     return [Span(first, stop, context, damaged) for (first, context), stop in zip(contexts, stops, strict=True) if stop > first]
 
 
+def up_to(spans: Sequence[Span], step: int | None) -> list[Span]:
+    """Returns the spans of a ledger up to a step. Raises ValueError if the ledger does not go so far."""
+    last = spans[-1].stop
+    if step is not None and not 0 < step <= last:
+        raise ValueError(f"--step {step}: the ledger has {last:,} steps; give one of 1 to {last:,}")
+    return before(spans, last if step is None else step)
+
+
+def before(spans: Sequence[Span], stop: int) -> list[Span]:
+    """Returns the spans of the steps before one, none if the ledger begins later."""
+    return [replace(span, stop=min(span.stop, stop)) for span in spans if span.first < stop]
+
+
 def span_at(spans: Sequence[Span], step: int) -> Span:
     """Returns the span that holds a step. Raises ValueError if none does."""
     for span in spans:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from varietas.data.benchmarks.continuation import halves
 from varietas.data.benchmarks.items import Item, shuffled
 from varietas.data.benchmarks.sentences import Passage
-from varietas.data.text.identify import NORWEGIAN, SAME, check
+from varietas.data.text.identify import check, inseparable
 
 SHORTEST = 20  # characters from which an answer is judged
 
@@ -37,10 +37,8 @@ def in_language(text: str, lang: str) -> bool:
     """
     if len(text.strip()) < SHORTEST:
         return False
-    language = lang.split("_")[0]
-    together = next((group for group in (SAME, NORWEGIAN) if language in group), frozenset({language}))
     verdict = check(text, lang)
-    return verdict.outcome == "same" or (verdict.outcome == "unsure" and verdict.found in together)
+    return verdict.outcome == "same" or (verdict.outcome == "unsure" and verdict.found in inseparable(lang.split("_")[0]))
 
 
 def score(doc: Mapping[str, str], results: Sequence[str]) -> dict[str, float]:

@@ -10,15 +10,14 @@ from varietas.data.benchmarks.sentences import Paragraph, passages, sentences
 from varietas.data.benchmarks.tasks import FORMS, Task
 
 FEWEST = 40  # items of a benchmark
-KINDS = {  # what each kind asks
-    "continuation": "which of four second halves belongs to the first half of a passage",
-    "word_order": "a sentence, or the same with a word moved to where it never stands",
-    "inflection": "a sentence, or the same with a word in a form that its neighbours do not go with",
-    "orthography": "a sentence, or the same with a letter written wrongly",
-    "recall": "which word was given for another one at the beginning of a long text",
-    "generation": "the language in which a model continues a text",
+KINDS = {  # what each kind asks, and the share of right answers by guessing
+    "continuation": ("which of four second halves belongs to the first half of a passage", 1 / 4),
+    "word_order": ("a sentence, or the same with a word moved to where it never stands", 1 / 2),
+    "inflection": ("a sentence, or the same with a word in a form that its neighbours do not go with", 1 / 2),
+    "orthography": ("a sentence, or the same with a letter written wrongly", 1 / 2),
+    "recall": ("which word was given for another one at the beginning of a long text", 1 / 4),
+    "generation": ("the language in which a model continues a text", 0.0),
 }
-CHANCE = {"continuation": 1 / 4, "word_order": 1 / 2, "inflection": 1 / 2, "orthography": 1 / 2, "recall": 1 / 4, "generation": 0.0}
 
 
 @dataclass(frozen=True)
@@ -75,15 +74,16 @@ def make(
 def task_of(benchmark: Benchmark) -> Task:
     """Returns a benchmark as a task for lm_eval."""
     kind, generated = benchmark.kind, benchmark.kind == "generation"
+    asked, chance = KINDS[kind]
     records = [
         {"context": item.context, "target": item.choices[0]}
         if generated
         else {"context": item.context, "choices": list(item.choices), "answer": item.answer, "about": item.about}
         for item in benchmark.items
     ]
-    group, about = f"varietas_{kind}", f"{KINDS[kind][0].upper()}{KINDS[kind][1:]}."
+    group, about = f"varietas_{kind}", f"{asked[0].upper()}{asked[1:]}."
     if benchmark.part:
         about += f" {int(benchmark.part):,} characters of text lie in between."
-        return Task(f"{group}_{benchmark.part}", benchmark.lang, "continuation", records, CHANCE[kind], about, ("varietas", group))
+        return Task(f"{group}_{benchmark.part}", benchmark.lang, "continuation", records, chance, about, ("varietas", group))
     form = kind if kind in FORMS else "sentence"
-    return Task(group, benchmark.lang, form, records, CHANCE[kind], about)
+    return Task(group, benchmark.lang, form, records, chance, about)

@@ -52,8 +52,8 @@ def changes(lang: str, counts: Counts) -> dict[str, list[Change]]:
     marks = [(a, b) for family in families.values() for a in sorted(family) for b in sorted(family) if a != b]
     old = next((name for name, languages in CHARACTER_SETS.items() if code in languages.split()), "")
     read = [(letter, _misread(letter, old)) for letter in sorted(own) if old]
-    words = [word for word in counts.words.elements() if word[0].isalpha()]
-    with_apostrophe = sum(any(c in word[1:-1] for c in APOSTROPHES) for word in words)
+    words = {word: n for word, n in counts.words.items() if word[0].isalpha()}
+    with_apostrophe = sum(n for word, n in words.items() if any(c in word[1:-1] for c in APOSTROPHES))
     apostrophes = [(c, other) for c in APOSTROPHES for other in ("", " ")]
     return {
         "mark lost": [(a, b) for a, b in marks if b == _plain(b) or a == "ς"],
@@ -61,7 +61,7 @@ def changes(lang: str, counts: Counts) -> dict[str, list[Change]]:
         "other mark": [(a, b) for a, b in marks if a != _plain(a) and b != _plain(b)],
         "character set": [(a, b) for a, b in [*read, *CEDILLAS.get(lang, {}).items()] if b],
         "look-alike": [(a, b) for a, b in LOOK_ALIKES.get(script, {}).items() if a in own],
-        "apostrophe": apostrophes if with_apostrophe >= APOSTROPHES_FROM * max(1, len(words)) else [],
+        "apostrophe": apostrophes if with_apostrophe >= APOSTROPHES_FROM * max(1, sum(words.values())) else [],
     }
 
 

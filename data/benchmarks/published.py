@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -153,13 +154,12 @@ def read(files: list[str], default_lang: str = "") -> list[Task]:
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     formats = {format.name: format for format in FORMATS}
     for file in files:
-        format = None
+        format, of_file = None, _language_of(file) or default_lang
         for number, record in enumerate(_records(file), 1):
             where = f"{file}, record {number}"
             format = format or _recognised(record, where)
             try:
-                lang = _language(record, format, file) or default_lang
-                if not lang:
+                if not (lang := _language(record, format, file) or of_file):
                     raise Wrong("no language: neither the record nor the name of the file has one; give it with --lang")
                 made = format.make(record)
             except Wrong as error:
@@ -189,17 +189,23 @@ def _recognised(record: Record, where: str) -> Format:
 
 
 def _language(record: Record, format: Format, file: str) -> str:
-    """Returns the language that a record names, or else the name of its file or folder; "" if none does."""
-    if said := str(record.get(format.lang) or "") if format.lang else "":
-        if not (code := _named(said)) and not re.fullmatch(r"[\w-]+", said):
-            raise ValueError(f"{file}: {format.lang} is {said[:60]!r}; expected the code or the English name of a language")
-        return code or said
+    """Returns the language that a record names; "" if it names none."""
+    said = str(record.get(format.lang) or "") if format.lang else ""
+    code = _named(said) if said else ""
+    if said and not code and not re.fullmatch(r"[\w-]+", said):
+        raise ValueError(f"{file}: {format.lang} is {said[:60]!r}; expected the code or the English name of a language")
+    return code or said
+
+
+def _language_of(file: str) -> str:
+    """Returns the language that the name of a file or of its folder has; "" if they have none."""
     if label := language_of_path(file):
         return label
     words = [word for part in reversed(Path(file).parts[-2:]) for word in re.split(r"[^A-Za-z-]+", part)]
     return next((code for word in words if (word.isupper() or word.istitle() or len(word) == 3) and (code := _named(word))), "")
 
 
+@cache
 def _named(word: str) -> str:
     """Returns the language of a code or an English name, "" if it is none of our table."""
     by_name = {language.name.lower(): code for code, language in LANGUAGES.items()}

@@ -73,8 +73,7 @@ def sentences(paragraphs: Sequence[Paragraph], lang: str) -> list[str]:
     found = []
     for paragraph in paragraphs:
         for text in _whole(paragraph, lang):
-            words = text.lower().split()
-            edges = {("begins", *words[:EDGE]), ("ends", *words[-EDGE:])}
+            edges = _edges(text)
             if text and not edges & seen:
                 found.append(text)
             seen |= edges
@@ -93,12 +92,17 @@ def passages(paragraphs: Sequence[Paragraph], lang: str) -> list[Passage]:
                     break
                 text = ""
             text = f"{text} {sentence}".strip()
-        words = text.lower().split()
-        edges = {("begins", *words[:EDGE]), ("ends", *words[-EDGE:])}
+        edges = _edges(text)
         if PASSAGE[0] <= len(text) <= PASSAGE[1] and not edges & seen:
             found.append(Passage(text, paragraph.source))
         seen |= edges
     return found
+
+
+def _edges(text: str) -> set[tuple[str, ...]]:
+    """Returns the words with which a text begins and ends."""
+    words = text.lower().split()
+    return {("begins", *words[:EDGE]), ("ends", *words[-EDGE:])}
 
 
 def _whole(paragraph: Paragraph, lang: str) -> Iterator[str]:

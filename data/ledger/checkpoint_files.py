@@ -3,11 +3,12 @@
 {"step": 5, "steps": {…}, "files": {"../checkpoints/5/model.pt": "9f2c…"}, …}
 """
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from varietas.data.files import digest_of
 
 READERS = 4  # at a time: hashing a file keeps one core busy
 
@@ -29,7 +30,7 @@ def digests_of(files: Iterable[str | Path], folder: str | Path) -> dict[str, str
         raise ValueError(f"a checkpoint of no files: {', '.join(map(str, named)) or 'none was named'}; name its files or its folder")
     names = [Path(os.path.relpath(file, folder)).as_posix() for file in found]
     with ThreadPoolExecutor(READERS) as pool:
-        return dict(zip(names, pool.map(_digest, found), strict=True))
+        return dict(zip(names, pool.map(digest_of, found), strict=True))
 
 
 def faults_of(files: Mapping[str, str], folder: Path) -> Iterator[str]:
@@ -43,10 +44,5 @@ def faults_of(files: Mapping[str, str], folder: Path) -> Iterator[str]:
     for name, digest in files.items() if any(there.values()) else ():
         if not there[name]:
             yield f"{folder / name} is missing"
-        elif _digest(folder / name) != digest:
+        elif digest_of(folder / name) != digest:
             yield f"{folder / name} is not the file that the ledger has"
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -110,7 +110,7 @@ def check(text: str, label: str, likely: bool = False) -> Verdict:
             return Verdict("same", language)
     ranked = _ranked(text)
     found = next(iter(ranked), "")
-    if found in _inseparable(language):
+    if found in inseparable(language):
         sure = found == language and ranked[found] >= SURE and language not in SAME | NORWEGIAN
         return Verdict("same" if sure else "unsure", found)
     return Verdict("other" if _is_other(ranked, glanced, language, len(text)) else "unsure", found)
@@ -128,7 +128,7 @@ def _is_other(ranked: dict[str, float], glanced: str, language: str, size: int) 
     found, p = next(iter(ranked.items()), ("", 0.0))
     if language not in _known():  # that it is English can be seen nevertheless, of languages that are not close to English
         return found == "eng" and p >= SURE and any(label.startswith(language) for label in LANGUAGES)
-    own = sum(ranked.get(code, 0.0) for code in _inseparable(language))
+    own = sum(ranked.get(code, 0.0) for code in inseparable(language))
     ahead = p >= SURE and p >= AHEAD * own
     if any(language in group and found in group for group in RELATED):
         return found == glanced and p >= SURE_OF_RELATED and ahead
@@ -137,7 +137,8 @@ def _is_other(ranked: dict[str, float], glanced: str, language: str, size: int) 
     return glanced != language and (ahead or own < LEAST)
 
 
-def _inseparable(language: str) -> frozenset[str]:
+def inseparable(language: str) -> frozenset[str]:
+    """Returns the codes of the languages that are not told from one ("bos"), and its own."""
     return next((group for group in (SAME, NORWEGIAN) if language in group), frozenset({language}))
 
 

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 SUMMARY = "make benchmarks from text of any language, as tasks for lm_eval"
 EXAMPLE = "varietas benchmarks --input 'held_out/*.jsonl' --reference 'texts/*.jsonl' --out made"
-KINDS = ("continuation", "word_order", "inflection", "orthography", "recall", "generation")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
+    from varietas.data.benchmarks.making import KINDS
+
     add_input(parser)
     add_files(parser, "--reference", "more text, which says what is usual in each language, beside that of --input")
     add_files(parser, "--published", "instead of text: files of Belebele, INCLUDE, MultiBLiMP, ARC, HellaSwag, MMLU, GSM8K or TruthfulQA")

@@ -45,7 +45,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from varietas.data.audit.contamination import readings, up_to
+    from varietas.data.audit.contamination import readings
+    from varietas.data.audit.spans import up_to
     from varietas.data.files import write_json
     from varietas.data.prepare.engine import local
     from varietas.launch.audit import opened

@@ -3,6 +3,7 @@
 import argparse
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,22 +14,14 @@ from varietas.launch.flags import add_config, path, positive_int
 from varietas.launch.tables import align_right
 
 if TYPE_CHECKING:
+    from varietas.launch.run import Run
+    from varietas.model.config import ModelConfig
     from varietas.train.ladder.findings import Findings
     from varietas.train.ladder.layout import Rung
 
 SUMMARY = "train small models on a budget, fit a law of scaling to each language, and predict what the config's own model will do"
 EXAMPLE = "varietas ladder --config demo --out ladders/demo --budget 9e12"
 PART = 0.1  # of the operations of the config's own run: the usual budget
-SCALED = (
-    "d_model",
-    "n_layers",
-    "n_heads",
-    "n_kv_heads",
-    "d_head",
-    "d_ff",
-    "d_expert",
-    "n_dense_layers",
-)  # fields in which its models differ
 FEWEST_WARM = 10  # steps of a run for each step of its warm-up, at least
 
 
@@ -66,6 +59,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from varietas.data.files import write_json
     from varietas.launch import resolve
     from varietas.launch.models.initial import resolved
+    from varietas.launch.run import Run
     from varietas.train.ladder.findings import advice, findings, record
     from varietas.train.ladder.layout import Rung, rungs
     from varietas.train.ladder.page import write_page
@@ -81,7 +75,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     chosen = runs if args.only is None else [runs[args.only - 1]]
     for place, rung in enumerate(chosen, 1):
         console.print(f"run {place} of {len(chosen)}: {rung.name}", highlight=False)
-        if not _train(args.config, args.overrides, rung, args.out, console):
+        own = _overrides(rung, exp.model, given.optim.warmup_steps)
+        opened = Run(args.config, [*args.overrides, *own], args.out / rung.name, console=console)
+        if not _trained(opened, rung.steps, console):
             return 3
     if args.only is not None:
         return 0
@@ -95,28 +91,24 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _train(config: str, overrides: list[str], rung: "Rung", out: Path, console: Console) -> bool:
+def _overrides(rung: "Rung", model: "ModelConfig", warmup_steps: int) -> list[str]:
+    """Returns in what the config of a run differs from the one that the ladder speaks for, which has this model and warm-up."""
+    shape = {f"model.{name}": value for name, value in asdict(rung.model).items() if value != getattr(model, name)}
+    values = {**shape, "train.steps": rung.steps, "eval.every": 0}
+    values["optim.warmup_steps"] = min(warmup_steps, rung.steps // FEWEST_WARM)
+    return [f"--config.{name}={value}" for name, value in values.items()]
+
+
+def _trained(run: "Run", steps: int, console: Console) -> bool:
     """Trains and evaluates a run of the ladder, as far as that is left. Returns whether it is done."""
-    from varietas.launch.run import Run
     from varietas.train.run_folder.evaluations import DECLARATION, read_all
 
-    model = rung.model
-    shape = {name: getattr(model, name) for name in SCALED}
-    warm = {"optim.warmup_steps": min(_warmup(config, overrides), rung.steps // FEWEST_WARM)}
-    fields = {f"model.{name}": value for name, value in shape.items()} | {"train.steps": rung.steps, "eval.every": 0} | warm
-    run = Run(config, [*overrides, *(f"--config.{name}={value}" for name, value in fields.items())], out / rung.name, console=console)
     if not run.train():
         return False
-    if all(found.step != rung.steps for found in read_all(run.folder).get(DECLARATION, ())):
+    if all(found.step != steps for found in read_all(run.folder).get(DECLARATION, ())):
         with console.status("evaluating"):
             run.evaluate()
     return True
-
-
-def _warmup(config: str, overrides: list[str]) -> int:
-    from varietas.launch import resolve
-
-    return int(resolve.config_of(config, overrides)[0].optim.warmup_steps)
 
 
 def _bits(run: Path, step: int) -> dict[str, float]:

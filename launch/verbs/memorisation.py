@@ -36,8 +36,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    from varietas.data.audit.contamination import up_to
     from varietas.data.audit.excerpts import excerpts, unread_excerpts
+    from varietas.data.audit.spans import up_to
     from varietas.data.corpus.held_out import held_out_documents
     from varietas.data.files import write_json
     from varietas.data.tokenizer.model import load as load_tokenizer

@@ -76,10 +76,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         if public_key:
             write_atomically(folder / sums.PUBLIC_KEY, public_key)
         with console.status("weights"):
-            architecture = _weights(opened, step, args.gguf, args.out.name, folder, left_out)
+            architecture = _weights(opened, step, args.gguf, folder, left_out)
         with console.status("records and documents"):
-            said = (args.out.name, facts, public_key is not None)
-            openness = _documents(opened, step, architecture, said, summary, folder, left_out)
+            openness = _documents(opened, step, architecture, facts, summary, folder, left_out)
         if public_key:
             sums.sign(folder, args.key)
         _move_up(folder.rename(whole / WEIGHTS))  # a file in it may have its name
@@ -91,6 +90,7 @@ def _summary(
     run: Path, step: int, corpus: str | None, facts: "Facts", small_company: bool, left_out: dict[str, str]
 ) -> dict[str, Any] | None:
     """Returns the summary of what a run had read at a step; None if it has no ledger, as a model that was imported."""
+    from varietas.data.audit.spans import before
     from varietas.launch.audit.opened import audited
     from varietas.launch.audit.summary import summary_of
     from varietas.train.run_folder.origin import trains
@@ -99,11 +99,10 @@ def _summary(
         left_out["data/summary.md"] = "the model was not trained here" if not trains(run) else "the run has no ledger"
         return None
     found = audited(run, corpus)
-    spans = [replace(span, stop=min(span.stop, step)) for span in found.spans if span.first < step]
-    return summary_of(replace(found, spans=spans), facts, small_company)
+    return summary_of(replace(found, spans=before(found.spans, step)), facts, small_company)
 
 
-def _weights(opened: "Run", step: int, forms: list[str], name: str, folder: Path, left_out: dict[str, str]) -> str:
+def _weights(opened: "Run", step: int, forms: list[str], folder: Path, left_out: dict[str, str]) -> str:
     """Writes the weights in each format that can express the model. Returns its name in transformers; "" if there is none.
 
     Raises:
@@ -123,9 +122,9 @@ def _weights(opened: "Run", step: int, forms: list[str], name: str, folder: Path
         left_out["weights for transformers and vLLM"] = str(error)
     for form in forms:
         try:
-            opened.export_gguf(folder / "gguf" / f"{name}-{form}.gguf", step, form)
+            opened.export_gguf(folder / "gguf" / f"{folder.name}-{form}.gguf", step, form)
         except ValueError as error:
-            left_out[f"gguf/{name}-{form}.gguf"] = str(error)
+            left_out[f"gguf/{folder.name}-{form}.gguf"] = str(error)
     if not architecture and not (folder / "gguf").is_dir():
         raise ValueError(f"no format can express this model: {'; '.join(left_out.values())}")
     return architecture
@@ -142,24 +141,24 @@ def _documents(
     opened: "Run",
     step: int,
     architecture: str,
-    said: "tuple[str, Facts, bool]",
+    facts: "Facts",
     summary: Mapping[str, Any] | None,
     folder: Path,
     left_out: Mapping[str, str],
 ) -> "Openness":
-    """Writes all but the weights. `said` is the name of the release, what the provider says, and whether it will be signed."""
+    """Writes all but the weights. If the public key is in the folder, the card says how to check the signature."""
     from varietas.train.publication.folder import write_documents, write_records
     from varietas.train.publication.published import published
+    from varietas.train.publication.sums import PUBLIC_KEY
     from varietas.train.release.card import facts_of
 
-    name, facts, signed = said
     network, _ = opened._network(step)
-    of = published(opened.folder, name, network.config, facts_of(opened.folder, network, step), facts, summary)
+    of = published(opened.folder, folder.name, network.config, facts_of(opened.folder, network, step), facts, summary)
     write_records(opened.folder, folder, of)
     _tokenizer(opened.folder, folder / "tokenizer")
     if summary is not None:
         _corpora(opened, folder / "data")
-    return write_documents(folder, replace(of, left_out=left_out), architecture, signed)
+    return write_documents(folder, replace(of, left_out=left_out), architecture, (folder / PUBLIC_KEY).exists())
 
 
 def _tokenizer(run: Path, folder: Path) -> None:

@@ -78,9 +78,8 @@ def continued(
         batch = longest_first[begin : begin + AT_ONCE]
         size = next(n for n in (1, 2, 4, 8, 16, AT_ONCE) if n >= len(batch))
         rows = [prompts[i] for i in batch] + [prompts[batch[-1]]] * (size - len(batch))
-        sampling = Sampling(
-            want.max_tokens, want.temperature, want.top_p, seed=begin
-        )  # so that no two prompts have the same random choices
+        # With `begin` as the seed, no two prompts have the same random choices.
+        sampling = Sampling(want.max_tokens, want.temperature, want.top_p, seed=begin)
         made: list[list[int]] = [[] for _ in batch]
         going = set(range(len(batch)))
         for step in generate(model, rows, sampling, tokens.ends, tokens.processor.get_piece_size()):

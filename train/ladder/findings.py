@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from varietas.train.ladder.law import Law, fit
@@ -32,7 +33,7 @@ class Findings:
         """Floating-point operations for each parameter and token, of the model that the ladder speaks for."""
         return self.aim.flops / (self.aim.n_params * self.aim.tokens)
 
-    @property
+    @cached_property
     def predicted(self) -> dict[str, float]:
         """Bits per byte of that model, the worst language first."""
         found = {code: law.loss(self.aim.n_params, self.aim.tokens) for code, law in self.laws.items() if code != ALL}

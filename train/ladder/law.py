@@ -99,9 +99,8 @@ def fit(n_params: Sequence[float], tokens: Sequence[float], losses: Sequence[flo
     starts = (np.array([*(typical + np.log(start[LOGARITHMS])), *start[3:]]) for start in STARTS)
     best = min((_minimised(start, x, target) for start in starts), key=lambda found: found[0])[1]
     predicted = _logarithm(best, x)[0]
-    errors = (target - predicted) * np.sqrt(
-        len(N) / max(1, len(N) - len(best))
-    )  # a fit follows its points, the more of them it has constants for
+    free = max(1, len(N) - len(best))  # a fit follows its points, the more of them it has constants for
+    errors = (target - predicted) * np.sqrt(len(N) / free)
     chosen = np.random.default_rng(seed).choice(errors, (resamples, len(N)))
     resampled = np.stack([best, *(_minimised(best, x, predicted + some)[1] for some in chosen)])
     resampled[:, :2] += resampled[:, 3:] * middle

@@ -6,7 +6,7 @@ from varietas.data.files import write_atomically
 from varietas.train.ladder.findings import ALL, Findings, advice
 from varietas.train.report.charts import Bar, bar_chart
 from varietas.train.report.figures import compact, fixed
-from varietas.train.report.markup import document, esc, quiet, sections, title_of
+from varietas.train.report.markup import document, esc, quiet, sections, table, title_of
 
 
 def write_page(file: Path, title: str, found: Findings) -> None:
@@ -22,11 +22,10 @@ def write_page(file: Path, title: str, found: Findings) -> None:
 
 def languages_section(found: Findings) -> str:
     """Draws for each language what is predicted, and what no budget goes below."""
-    rows = []
+    rows, (_, _, doubled) = [], found.with_budget(2.0)
     for code, bits in found.predicted.items():
         low, high = found.interval(code)
-        floor = found.laws[code].constants["E"]
-        twice = found.with_budget(2.0)[2][code]
+        floor, twice = found.laws[code].constants["E"], doubled[code]
         rows.append(
             Bar(title_of(code).split(" · ")[0], bits, floor, (fixed(bits), f"{fixed(low, 2)}–{fixed(high, 2)}", fixed(twice), fixed(floor)))
         )
@@ -45,5 +44,4 @@ def runs_section(found: Findings) -> str:
         cells = (compact(run.n_params), compact(run.tokens), f"{run.flops:.2g}", fixed(bits[ALL]), fixed(law))
         rows.append(f'<tr><th scope="row">{esc(run.name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
     names = ("Run", "Parameters", "Tokens", "FLOP", "Bits per byte", "By the law")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return table(names, rows)

@@ -14,14 +14,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from varietas.data.files import write_atomically, write_json
+from varietas.data.files import digest_of, write_atomically, write_json
 from varietas.data.summary.text import markdown as summary_text
 from varietas.train.publication import form, openness
 from varietas.train.publication.bill import bill
 from varietas.train.publication.card import card
 from varietas.train.publication.published import Published
 from varietas.train.publication.source import archive
-from varietas.train.publication.sums import SUMS, digest_of, digests, lines, sizes
+from varietas.train.publication.sums import SUMS, digests, lines, sizes
 from varietas.train.report.page import render
 from varietas.train.run_folder.benchmarks import FOLDER as BENCHMARKS
 from varietas.train.run_folder.evaluations import HELD_OUT
@@ -83,7 +83,7 @@ def write_documents(folder: Path, of: Published, architecture: str, signed: bool
     write_atomically(folder / "README.md", card(of, architecture, found, signed).encode())
     of = replace(of, files=digests(folder))
     write_json(folder / BILL, bill(of))
-    files = {**of.files, BILL: digest_of(folder / BILL)}
+    files = {**of.files, BILL: (digest_of(folder / BILL), (folder / BILL).stat().st_size)}
     write_atomically(folder / SUMS, lines(files).encode())
     return found
 

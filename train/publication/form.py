@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from varietas.data.summary.facts import FACTS, OF_RELEASES
+from varietas.data.summary.text import BLANK
 from varietas.model.flops import count_params, forward_flops_per_token
 from varietas.train.accounting.goodput import Account
+from varietas.train.publication.openness import CODE
 from varietas.train.publication.published import Published
 
-BLANK = "**[to be filled in]**"
 SIZES = (
     (5e8, "1 to 500 million"),
     (5e9, "500 million to 5 billion"),
@@ -56,7 +57,7 @@ def form(of: Published) -> dict[str, list[Entry]]:
         "3. Methods of distribution and licences": [
             _said(of, "Distribution channels", "release", "channels"),
             _said(of, "Licence of the weights", "release", "license"),
-            Entry("Licence of the code", "Apache-2.0", "code"),
+            Entry("Licence of the code", CODE, "code"),
             _said(of, "Licence of the documentation", "release", "documentation_license"),
         ],
         "4. Use": _use(of),

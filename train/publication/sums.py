@@ -1,6 +1,5 @@
 """What shows that a release is whole and whose it is: SHA256SUMS, and a signature by OpenSSF Model Signing."""
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from varietas.data.files import digest_of
 
 SUMS, SIGNATURE, PUBLIC_KEY = "SHA256SUMS", "model.sig", "model.pub"
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
@@ -24,13 +25,7 @@ def sizes(folder: Path) -> dict[str, int]:
 
 def digests(folder: Path) -> dict[str, tuple[str, int]]:
     """Returns the SHA-256 and the size in bytes of each file of a folder, by path, sorted."""
-    return {path: digest_of(folder / path) for path in sizes(folder)}
-
-
-def digest_of(file: Path) -> tuple[str, int]:
-    """Returns the SHA-256 and the size in bytes of a file."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest(), file.stat().st_size
+    return {path: (digest_of(folder / path), size) for path, size in sizes(folder).items()}
 
 
 def lines(files: Mapping[str, tuple[str, int]]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from varietas.data.text import languages
 from varietas.train.report.charts import Line, line_chart
 from varietas.train.report.figures import figure, fixed
-from varietas.train.report.markup import esc, quiet
+from varietas.train.report.markup import esc, quiet, table
 from varietas.train.run_folder.benchmarks import Benchmark, Block, Score, blocks
 
 MOST_LINES = 4  # of a chart; of more tasks the worst, the best and the mean are drawn
@@ -34,9 +34,8 @@ def benchmarks_section(found: Sequence[Benchmark]) -> str:
 
 
 def _table(block: Block) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
     body = [_row(*row, tag="td") for row in block.rows] + ([_row(*block.mean, tag="th")] if block.mean else [])
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    return table(COLUMNS, body)
 
 
 def _row(result: Benchmark, score: Score, tag: str) -> str:

@@ -13,7 +13,7 @@ from varietas.train.report.axes import linear_axis, step_axis
 from varietas.train.report.by_language import panels
 from varietas.train.report.charts import Line, line_chart
 from varietas.train.report.figures import compact, figure, finite, fixed, percent, plural, quotient
-from varietas.train.report.markup import esc, quiet
+from varietas.train.report.markup import esc, quiet, table
 from varietas.train.run_folder.evaluations import FEW_BYTES, Evaluation, Row, compared, few_bytes
 from varietas.train.run_folder.records import mapping, number, objects
 
@@ -72,13 +72,7 @@ def side_by_side(newest: Sequence[Evaluation]) -> str:
         rows.append(f"<tr>{heading_cell(code, {'trained_on': not untaught})}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     head = [f'<span class="name">{esc(evaluation.name)}</span><br><small>step {figure(evaluation.step)}</small>' for evaluation in newest]
     note = "Bits per byte of the newest evaluation on each text; fewer are better. Texts differ in difficulty: compare within a column."
-    return f"<h3>All texts</h3>{table(head, rows)}{quiet(note)}"
-
-
-def table(columns: Sequence[str], rows: Sequence[str]) -> str:
-    """Draws a table of languages. `columns` are the headings after the first, `rows` are table rows; both are HTML."""
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Language", *columns))
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return f"<h3>All texts</h3>{table(('Language', *head), rows)}{quiet(note)}"
 
 
 def heading_cell(code: str, row: Row) -> str:
@@ -119,7 +113,7 @@ def details(evaluation: Evaluation) -> str:
         }
         drawn = "".join(f"<td>{cells[name]}</td>" for name in shown)
         body.append(f"<tr{' class=untaught' if row.get('trained_on') is False else ''}>{heading_cell(code, row)}{drawn}</tr>")
-    return table(shown, body)
+    return table(("Language", *shown), body)
 
 
 def interval(value: object) -> str:
@@ -138,7 +132,8 @@ def by_source(evaluation: Evaluation) -> str:
         found = [mapping(parts[code].get(source)) for source in sources]
         cells = (f"<td>{fixed(score(part))}<br><small>{interval(part.get('interval'))}</small></td>" for part in found)
         rows.append(f"<tr>{heading_cell(code, evaluation.languages[code])}{''.join(cells)}</tr>")
-    return f"<details><summary>By source</summary>{table([esc(source) or 'no source' for source in sources], rows)}</details>"
+    headings = ("Language", *(esc(source) or "no source" for source in sources))
+    return f"<details><summary>By source</summary>{table(headings, rows)}</details>"
 
 
 def parity_table(parities: Mapping[str, Mapping[str, Any]]) -> str:
@@ -150,13 +145,12 @@ def parity_table(parities: Mapping[str, Mapping[str, Any]]) -> str:
         found = [mapping(parity.get(key)) for parity in parities.values()]
         cells = (f"<b>{fixed(number(of.get('value')))}</b><br><small>{interval(of.get('interval'))}</small>" for of in found)
         rows.append(f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Parity of languages", *parities))
     counted = figure(number(next(iter(parities.values())).get("languages")))
     note = (
         f"Bits per byte of {counted} languages with enough text, of those that training has read. The Gini coefficient is half the mean "
         "difference between two languages over the mean, and 0 if all are equal. Small figures are 95 % intervals."
     )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{quiet(note)}'
+    return table(("Parity of languages", *parities), rows) + quiet(note)
 
 
 def explanation(evaluation: Evaluation) -> str:
@@ -283,7 +277,7 @@ def difference_table(rows: Sequence[Mapping[str, Any]], text: str) -> str:
         f"Better in {plural(better, 'language')}, worse in {figure(worse)}, not significantly different in {figure(same)}. "
         f"{plural(verdicts.count('–'), 'language')} with a single document cannot be tested. Text: {esc(text)}."
     )
-    return quiet(summary) + table(("First", "Second", "Change", "95 %", "p", "Verdict", "Documents"), body)
+    return quiet(summary) + table(("Language", "First", "Second", "Change", "95 %", "p", "Verdict", "Documents"), body)
 
 
 def verdict(row: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ Text from files reaches the page through `esc`, numbers through `figures`. The p
 lines: text that may break anywhere (`overflow-wrap: anywhere`) is names, digests and generated text.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 
 from varietas.data.text import languages
@@ -135,6 +135,12 @@ def title_of(code: str) -> str:
 def sections(parts: Mapping[str, str]) -> str:
     """Returns a section for each title and its content."""
     return "".join(f'<section id="{title.lower()}"><h2>{title}</h2><div>{inner}</div></section>' for title, inner in parts.items())
+
+
+def table(headings: Iterable[str], rows: Iterable[str]) -> str:
+    """Draws a table from its headings and its rows, `<tr>…</tr>`, both HTML."""
+    head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def document(title: str, main: str, script: str = "", style: str = "") -> str:

@@ -12,7 +12,7 @@ from varietas.train.report.charts import Bar, bar_chart, line_chart
 from varietas.train.report.comparison import bounds
 from varietas.train.report.figures import figure, fixed, percent, plural, quotient
 from varietas.train.report.history import NO_CURVE, History
-from varietas.train.report.markup import esc, quiet, title_of, warn
+from varietas.train.report.markup import esc, quiet, table, title_of, warn
 from varietas.train.run_folder.config import flatten
 from varietas.train.run_folder.records import mapping, number, objects
 
@@ -153,9 +153,7 @@ def memorisation_section(record: Mapping[str, Any]) -> str:
 
 def plain_table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
     """Draws a table from HTML: the headings, and for each row its name and its cells."""
-    top = "".join(f'<th scope="col">{name}</th>' for name in head)
-    body = "".join(f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for name, cells in rows)
-    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return table(head, (f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>' for name, cells in rows))
 
 
 def samples_section(samples: Any) -> str:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from varietas.train.accounting.goodput import ABSENT, LOST, NAMES, Account, Attempt
 from varietas.train.report.figures import NARROW_SPACE, duration, figure, fixed, moment, percent, plural
-from varietas.train.report.markup import esc, quiet
+from varietas.train.report.markup import esc, quiet, table
 
 MOST_STARTS = 20  # that are listed
 
@@ -15,8 +15,8 @@ def time_section(account: Account | None) -> str:
         return quiet("Where the time went has not been recorded yet.")
     longest = max(account.seconds.values())
     rows = [row(NAMES[kind], seconds, account.life, longest) for kind, seconds in account.seconds.items() if seconds > 0]
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Where the time went", "Time", "Share"))
-    return f'<p class="said">{said(account)}</p>{table(head, rows)}{notes(account)}{starts(account)}'
+    drawn = table(("Where the time went", "Time", "Share"), rows)
+    return f'<p class="said">{said(account)}</p>{drawn}{notes(account)}{starts(account)}'
 
 
 def said(account: Account) -> str:
@@ -40,11 +40,6 @@ def row(name: str, seconds: float, life: float, longest: float) -> str:
     return f'<tr><th scope="row">{name[0].upper()}{name[1:]}</th><td>{duration(seconds)}</td><td>{share}{meter}</td></tr>'
 
 
-def table(head: str, rows: list[str]) -> str:
-    """Draws a table."""
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-
-
 def notes(account: Account) -> str:
     """Explains the rows that need it."""
     note = "The devices wait while the run waits for data or saves a checkpoint; what they compute meanwhile counts as training steps. "
@@ -60,7 +55,7 @@ def starts(account: Account) -> str:
     if not account.restarts:
         return ""
     listed = list(zip(account.attempts, account.lost, strict=True))[-MOST_STARTS:]
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Started", "After step", "To step", "Time", "To the next step", "Lost"))
+    head = ("Started", "After step", "To step", "Time", "To the next step", "Lost")
     heading = f"The last {MOST_STARTS} of {plural(len(account.attempts), 'start')}" if account.restarts >= MOST_STARTS else "Starts"
     return f"<h3>{heading}</h3>{table(head, [start(attempt, lost) for attempt, lost in listed])}"
 

@@ -8,7 +8,7 @@ import asyncio
 import hmac
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
 
@@ -18,9 +18,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from varietas.train.serving.answers import DONE, Choice, Heading, answer, beginning, ending, event, heading, part, usage
-from varietas.train.serving.limits import Limits, bearer
-from varietas.train.serving.prompts import of_chat, of_completion
-from varietas.train.serving.requests import ChatRequest, Common, CompletionRequest, Refused, parse
+from varietas.train.serving.limits import Limits
+from varietas.train.serving.prompts import Served, of_chat, of_completion
+from varietas.train.serving.requests import ChatRequest, Common, CompletionRequest, Parsed, Refused, parse
 from varietas.train.serving.service import Gone, Queue, Service
 from varietas.train.serving.texts import Asked, Piece
 
@@ -46,7 +46,7 @@ def app_of(service: Service, key: str | None = None, idle: float = IDLE) -> Fast
     model = {"id": served.name, "object": "model", "created": served.created, "owned_by": "varietas", "max_model_len": served.context}
 
     def check_key(request: Request) -> None:
-        if key is not None and not hmac.compare_digest(bearer(request.scope), key.encode()):
+        if key is not None and not hmac.compare_digest(_bearer(request), key.encode()):
             raise Refused("the key is missing or wrong; send it as `Authorization: Bearer KEY`", status=401, code="invalid_api_key")
 
     @app.get("/health")
@@ -70,21 +70,21 @@ def app_of(service: Service, key: str | None = None, idle: float = IDLE) -> Fast
         _check_model(service, name)
         return JSONResponse(model)
 
+    async def read(request: Request, kind: type[Parsed], texts_of: Callable[[Served, Parsed], list[Asked]]) -> tuple[Parsed, list[Asked]]:
+        check_key(request)
+        asked = parse(kind, await _body(request))
+        _check_model(service, asked.model)
+        return asked, await service.encode(partial(texts_of, served, asked))
+
     @app.post("/v1/completions")
     async def completions(request: Request) -> Response:
-        check_key(request)
-        asked = parse(CompletionRequest, await _body(request))
-        _check_model(service, asked.model)
-        texts = await service.encode(partial(of_completion, served, asked))
+        asked, texts = await read(request, CompletionRequest, of_completion)
         head = heading(False, served.name, served.fingerprint, asked.logprobs)
         return await _answered(service, request, asked, head, texts)
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        check_key(request)
-        asked = parse(ChatRequest, await _body(request))
-        _check_model(service, asked.model)
-        texts = await service.encode(partial(of_chat, served, asked))
+        asked, texts = await read(request, ChatRequest, of_chat)
         head = heading(True, served.name, served.fingerprint, asked.top_logprobs or 0 if asked.logprobs else None)
         return await _answered(service, request, asked, head, texts)
 
@@ -95,9 +95,13 @@ async def _body(request: Request) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Refused(f"send the body with `Content-Type: application/json`, found {kind[:80]!r}", status=415)
-    if int(request.headers.get("content-length") or 0) > MOST_BYTES:  # without reading it
-        raise Refused(f"the body is larger than {MOST_BYTES:,} bytes", status=413)
     return await request.body()
+
+
+def _bearer(request: Request) -> bytes:
+    """Returns the key that a request brings, b"" if none."""
+    kind, _, key = request.headers.get("authorization", "").encode("latin-1").partition(b" ")
+    return key.strip() if kind.lower() == b"bearer" else b""
 
 
 def _check_model(service: Service, name: str | None) -> None:

@@ -1,7 +1,6 @@
 """What a connection may cost: bytes of a body, and seconds in which a client neither sends nor takes anything."""
 
 import asyncio
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -26,12 +25,14 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        announced = int(dict(scope["headers"]).get(b"content-length") or 0)
         read, complete = 0, False
 
         async def limited_receive() -> Message:
             nonlocal read, complete
             if complete:  # what comes now is that the client has gone
                 return await receive()
+            self._check(announced)
             try:
                 async with asyncio.timeout(self._idle):
                     message = await receive()
@@ -39,8 +40,7 @@ class Limits:
                 raise Refused(f"no more of the body has come for {self._idle:g} s", status=408) from None
             read += len(message.get("body", b""))
             complete = not message.get("more_body", False)
-            if read > self._most_bytes:
-                raise Refused(f"the body is larger than {self._most_bytes:,} bytes", status=413)
+            self._check(read)
             return message
 
         async def limited_send(message: Message) -> None:
@@ -48,6 +48,10 @@ class Limits:
                 await send(message)
 
         await self._app(scope, limited_receive, limited_send)
+
+    def _check(self, size: int) -> None:
+        if size > self._most_bytes:
+            raise Refused(f"the body is larger than {self._most_bytes:,} bytes", status=413)
 
 
 class Connection(H11Protocol):
@@ -75,10 +79,3 @@ class Connection(H11Protocol):
         self._end = self.loop.time() + self.timeout_keep_alive
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_at(self._end, self.timeout_keep_alive_handler)
-
-
-def bearer(scope: Any) -> bytes:
-    """Returns the key that a request brings, b"" if none."""
-    headers = dict(scope["headers"])
-    kind, _, key = headers.get(b"authorization", b"").partition(b" ")
-    return key.strip() if kind.lower() == b"bearer" else b""

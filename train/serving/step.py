@@ -94,7 +94,7 @@ def advance(
         graph: From `graph_and_shapes`.
         n_pieces: Only ids below it are chosen.
         weights: From `inference.generate.generator`.
-        cache: From `new_cache`. It is overwritten.
+        cache: From `empty_pages`. It is overwritten.
         rows: `Rows`.
         of_chosen: Whether the likelihoods of the chosen tokens are asked for, bool ().
         of_targets: Whether those of the targets are, bool ().

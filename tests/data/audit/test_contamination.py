@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from varietas.data.audit import contamination
-from varietas.data.audit.contamination import Reading, readings, up_to
+from varietas.data.audit.contamination import Reading, readings
 from varietas.data.audit.items import Item, search, sought
-from varietas.data.audit.spans import Span
+from varietas.data.audit.spans import Span, up_to
 from varietas.data.clean import words
 from varietas.data.corpus.corpus import Corpus
 from varietas.data.prepare.engine import local

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from varietas.data.summary.facts import FACTS, OF_RELEASES, check_sources, read_facts
+from varietas.data.summary.facts import FACTS, OF_RELEASES, Facts, check_sources, read_facts
 
 TOML = """
 [provider]
@@ -63,21 +63,22 @@ def test_mistakes_are_named(tmp_path: Path, content: str, message: str) -> None:
         read_facts(tmp_path / "facts.toml")
 
 
-def test_the_example_in_the_documentation_fills_every_blank(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "summary.md").read_text("utf-8")
+def documented(name: str, folder: Path) -> Facts:
+    """Returns the facts of the example in a page of the documentation."""
+    page = (Path(__file__).parents[3] / "docs" / name).read_text("utf-8")
     example = re.search(r"```toml\n(.*?)```", page, re.DOTALL)
     assert example
-    (tmp_path / "facts.toml").write_text(example[1])
-    facts = read_facts(tmp_path / "facts.toml")
+    (folder / "facts.toml").write_text(example[1])
+    return read_facts(folder / "facts.toml")
+
+
+def test_the_example_in_the_documentation_fills_every_blank(tmp_path: Path) -> None:
+    facts = documented("summary.md", tmp_path)
     given = {f"{table}.{name}" for table, names in FACTS.items() for name in names if facts.get(table, name)}
     assert {f"{table}.{name}" for table, names in FACTS.items() for name in names} - given == {"content.latest_acquisition"}
     assert {name: table["kind"] for name, table in facts.sources.items()} == {"hplt": "public", "own": "crawled"}
 
 
 def test_the_example_of_releases_fills_every_blank(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "release.md").read_text("utf-8")
-    example = re.search(r"```toml\n(.*?)```", page, re.DOTALL)
-    assert example
-    (tmp_path / "facts.toml").write_text(example[1])
-    facts = read_facts(tmp_path / "facts.toml")
+    facts = documented("release.md", tmp_path)
     assert all(facts.get(table, name) for table, names in OF_RELEASES.items() for name in names)
