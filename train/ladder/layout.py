@@ -53,8 +53,12 @@ def rungs(model: ModelConfig, steps: int, rows: int, seq_len: int, budget: float
         budget: Floating-point operations of all runs together, at most.
 
     Raises:
-        ValueError: If the model is too small to have smaller ones, or the budget is too small or has room for the model itself.
+        ValueError: If the model is too small to have smaller ones, its steps are too few to have shorter runs, or the budget is too small
+            or has room for the model itself.
     """
+    fewest = round(FEWEST_STEPS / LENGTHS[-1])
+    if steps <= fewest:
+        raise ValueError(f"train.steps={steps} is too few for a ladder, whose longest runs have {fewest} steps or more; give more")
     shapes = shrunk(model)
     if len(shapes) < N_SIZES:
         raise ValueError(
